@@ -2,8 +2,8 @@
 
 Owns the vocabulary between engine and audience. Knows neither how a copy works nor how it is shown.
 
-Law 1: events are rare and discrete, frozen values that survive JSON (`as_dict`). Rates are not events: bytes are counted
-where they move, and whoever wants to draw them samples `Meters.snapshot()` as often as it likes.
+Law 1: events are rare and discrete, frozen values that survive JSON (`as_dict`). Rates are not events: bytes are
+counted where they move, and whoever wants to draw them samples `Meters.snapshot()` as often as it likes.
 Law 2: one `CopyStarted` first, carrying the meters, one `CopyDone` last, unless the run raises; in between per image
 `ImageStarted`, its blobs and `ManifestWritten`, then `ImageDone` or `ImageFailed`. Images may interleave.
 Law 3: events are emitted from the trio thread and their listener must not block or raise.
@@ -68,7 +68,7 @@ class CopyReport:
     blobs_mounted: int = 0
     seconds: float = 0.0
     requests: int = 0
-    digest_map: Mapping[str, str] = field(default_factory=dict)  #: manifests whose digest changed: source to destination
+    digest_map: Mapping[str, str] = field(default_factory=dict)  #: of changed manifests: source to destination
 
 
 @dataclass(frozen=True, slots=True)
