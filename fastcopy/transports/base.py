@@ -1,0 +1,155 @@
+"""The two central contracts: what a place must do to be read from, and to be written to.
+
+Law 1: a place never sleeps, never repeats and never limits concurrency; it does what it is asked or raises.
+Law 2: whoever opens a reader or an upload settles or closes it, exactly once.
+
+Errors are raised with the side left empty; the engine knows which side a place is on and blames it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastcopy import media
+from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.errors import DigestMismatch, SizeMismatch, Unsupported
+
+if TYPE_CHECKING:
+    from fastcopy._native import Inlet, Outlet, Report
+
+
+@dataclass(frozen=True, slots=True)
+class RawManifest:
+    """A manifest as it was served: the exact bytes, their media type and our own digest of them."""
+
+    raw: bytes
+    media_type: str
+    digest: Digest
+
+
+class BlobReader(ABC):
+    """One open blob body, lent to one pump.
+
+    `inlet` is what the pump can hold; None means the body cannot be lent (chunked, TLS in TLS) and is read with
+    `read_some`. `length` is the number of bytes that will come (-1 unknown).
+    """
+
+    inlet: Inlet | None
+    length: int
+
+    async def read_some(self) -> bytes:
+        """The next piece, empty at the end. Only when `inlet` is None."""
+        raise Unsupported("this body is read through its inlet")
+
+    @abstractmethod
+    async def settle(self, report: Report | None) -> None:
+        """MUST be called after the pump gave the inlet back: keeps the connection if it is clean, else drops it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop everything at once; safe at any time."""
+
+
+class Upload(ABC):
+    """A blob on its way into a place."""
+
+    @abstractmethod
+    async def open(self, length: int) -> Outlet:
+        """Ready to receive *length* bytes (-1 unknown); the outlet is lent to one pump."""
+
+    @abstractmethod
+    async def finish(self, report: Report, digest: Digest, size: int) -> None:
+        """Commit under *digest*. MUST raise, and MUST leave nothing under the digest, if anything was wrong."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up; nothing may remain visible. Safe at any time, also after finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """Facts about a destination, declared instead of discovered by failing."""
+
+    manifests: frozenset[str] = media.MANIFESTS
+    mounts: bool = False  #: can take a blob from another repository of the same registry
+    parallel: bool = True  #: several blobs may be written at once
+    compression: str = "keep"  #: keep | compress | decompress: what layers have to become
+    several: bool = True  #: can hold an index together with its instances
+    verifies: bool = True  #: checks digests itself at commit
+
+
+class Source(ABC):
+    """A place an image is read from."""
+
+    name: str  #: as the user wrote it, with transport
+    host: str  #: key of the scheduler's budgets
+    parallel: bool = True
+
+    @abstractmethod
+    async def manifest(self, digest: Digest | None = None) -> RawManifest:
+        """The manifest the reference names, or the one with *digest*: verified against it, verbatim."""
+
+    @abstractmethod
+    async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
+        """Open bytes *first* to *last* (inclusive; default: the end) of a blob. MUST start exactly at *first*."""
+
+    @abstractmethod
+    async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
+        """A small blob whole, verified by `verified`."""
+
+    async def close(self) -> None:
+        """Release what this place holds."""
+        return
+
+
+class Destination(ABC):
+    """A place an image is written to.
+
+    Order is part of the contract: every blob of a manifest MUST be there before `put_manifest`, every child before
+    its index, and `commit` comes last.
+    """
+
+    name: str
+    host: str
+    place: str  #: blobs are unique per place: two destinations with one place share them
+    accepts: Accepts
+
+    @abstractmethod
+    async def current(self) -> Digest | None:
+        """Digest of what the reference names now, if that is cheap to learn; None otherwise."""
+
+    @abstractmethod
+    async def has_blob(self, what: Descriptor) -> bool:
+        """Whether the blob is there already, complete."""
+
+    @abstractmethod
+    async def begin(self, what: Descriptor, mount_from: str = "") -> Upload | None:
+        """Start an upload; None when the blob was mounted from the place *mount_from* instead."""
+
+    @abstractmethod
+    async def write_blob(self, what: Descriptor, data: bytes, mount_from: str = "") -> bool:
+        """Store a small blob that is in memory; True if it was mounted instead."""
+
+    @abstractmethod
+    async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
+        """Store *raw* verbatim; *top*: under the reference of this destination, else by its digest."""
+
+    async def commit(self) -> None:
+        """Make the image visible; called once, after the top manifest."""
+        return
+
+    async def close(self) -> None:
+        """Release what this place holds; without a prior commit nothing may have become visible."""
+        return
+
+
+def verified(data: bytes, what: Descriptor) -> bytes:
+    """*data*, if size and digest are the descriptor's; raises SizeMismatch or DigestMismatch."""
+    if what.size not in (-1, len(data)):
+        raise SizeMismatch(f"blob {what.digest} has {len(data)} bytes, its descriptor says {what.size}")
+    if not what.digest.matches(data):
+        got = Digest.of(data, what.digest.algorithm)
+        raise DigestMismatch(f"Digest did not match, expected {what.digest}, got {got}")
+    return data
