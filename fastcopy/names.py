@@ -383,7 +383,7 @@ def _daemon(rest: str) -> DaemonRef:
     if not ref.reference:
         raise BadName(f"docker-daemon: reference {ref.familiar} has neither a tag nor a digest")
     if ref.tag and ref.digest:
-        raise BadName(f"docker-daemon: references with both a tag and digest are currently not supported")
+        raise BadName("docker-daemon: references with both a tag and digest are currently not supported")
     return DaemonRef(named=ref, original=rest)
 
 
