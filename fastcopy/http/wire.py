@@ -38,6 +38,14 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy: where it listens, and the value of Proxy-Authorization ("" when it wants none)."""
+
+    origin: Origin
+    authorization: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Url:
     """An absolute http(s) URL: an origin and a request target (path and query, percent-encoding untouched)."""
 
@@ -149,6 +157,7 @@ class Request:
     limit: int = 4 << 20
     patience: float = 60.0
     follow: bool = True  #: follow redirects (GET and HEAD only)
+    repeatable: bool = True  #: may be sent again at once when a reused link broke before any byte of the answer
 
     def with_headers(self, *pairs: tuple[str, str]) -> Request:
         """A copy with more header fields."""
