@@ -96,7 +96,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 def read_range(response: Response, what: Descriptor, first: int, last: int) -> int:
-    """How many leading bytes of the coming body must be thrown away (a 200 to a Range starts at 0); raises if useless."""
+    """How many leading bytes to throw away (a 200 to a Range starts at 0); raises if it is useless."""
     if response.status == 200:
         return first
     if response.status != 206:
@@ -235,5 +235,3 @@ def _next_page(response: Response, here: Url) -> Url | None:
     if following.origin != here.origin:
         raise ProtocolBroken("the next page of tags is on another host")
     return following
-
-

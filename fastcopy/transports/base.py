@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastcopy import media
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import DigestMismatch, SizeMismatch, Unsupported
+from fastcopy.errors import DigestMismatch, FastcopyError, SizeMismatch, Unsupported
 
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Outlet, Report
@@ -53,11 +53,24 @@ class BlobReader(ABC):
 
 
 class Upload(ABC):
-    """A blob on its way into a place."""
+    """A blob on its way into a place, whole or in parts of at most `part_limit` bytes.
+
+    Per part: `open`, the pump fills the outlet, then `next` if another part follows, or `finish`.
+    """
+
+    part_limit: int | None = None
 
     @abstractmethod
     async def open(self, length: int) -> Outlet:
-        """Ready to receive *length* bytes (-1 unknown); the outlet is lent to one pump."""
+        """Ready to receive a part of *length* bytes (-1 unknown); the outlet is lent to one pump."""
+
+    async def next(self, report: Report) -> None:
+        """The part is sent and another one follows. Only when `part_limit` is not None."""
+        raise Unsupported("this upload takes one part")
+
+    async def explain(self, report: Report) -> FastcopyError | None:
+        """After a break in mid-body: what the place said about it, if anything."""
+        return None
 
     @abstractmethod
     async def finish(self, report: Report, digest: Digest, size: int) -> None:

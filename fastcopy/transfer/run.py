@@ -1,0 +1,211 @@
+"""What the steps of one run share: gate, single flight, knowledge of places, meters, and the one loop that repeats.
+
+Law: `perform` is the only place of the engine that tries again. It gives its slot back while it waits.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import trio
+
+from fastcopy.errors import Again, FastcopyError, Side
+from fastcopy.events import BlobMeter, Event, Retrying, Snapshot, Waiting
+from fastcopy.options import CopyOptions, RunOptions
+from fastcopy.schedule import Lane
+from fastcopy.transfer.gate import Gate
+from fastcopy.transfer.shared import Shared
+
+if TYPE_CHECKING:
+    from fastcopy._native import Rate
+    from fastcopy.descriptor import Descriptor, Digest
+
+T = TypeVar("T")
+
+#: Seconds before the first further attempt; doubles, with full jitter (protocol reference 5.6).
+BACKOFF, BACKOFF_CAP = 0.3, 30.0
+#: A host that says "later" is waited for this long in all before its last answer becomes the error.
+LATER_BUDGET = 15 * 60.0
+
+
+class Known:
+    """Which blobs are where, as far as this run has seen: host -> digest -> places."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, str], set[str]] = defaultdict(set)
+
+    def note(self, host: str, place: str, digest: Digest) -> None:
+        """*digest* is complete at *place* of *host*."""
+        self._places[host, digest].add(place)
+
+    def has(self, host: str, place: str, digest: Digest) -> bool:
+        """Whether this run put it or saw it there."""
+        return place in self._places.get((host, digest), ())
+
+    def elsewhere(self, host: str, place: str, digest: Digest) -> str:
+        """Another place of the same host that has it; "" if none is known."""
+        return next((other for other in self._places.get((host, digest), ()) if other != place), "")
+
+    def forget(self, host: str, place: str, digest: Digest) -> None:
+        """It was not there after all."""
+        self._places.get((host, digest), set()).discard(place)
+
+
+class Counts(Protocol):
+    """What a pump shows while it runs."""
+
+    @property
+    def read(self) -> int: ...
+    @property
+    def written(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Flow:
+    """A body in flight, or a part of one: `before` are the bytes of the parts that went before."""
+
+    what: Descriptor
+    counts: Callable[[], Counts]
+    before: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Totals of blobs by how they came there."""
+
+    blobs: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """One more, of *size* bytes."""
+        self.blobs += 1
+        self.bytes += max(size, 0)
+
+
+@dataclass
+class RunMeters:
+    """Everything a renderer samples; implements events.Meters."""
+
+    copied: Tally = field(default_factory=Tally)
+    present: Tally = field(default_factory=Tally)
+    mounted: Tally = field(default_factory=Tally)
+    planned: int = 0
+    settled: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    flows: dict[int, Flow] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+
+    def snapshot(self) -> Snapshot:
+        """The counters now, bodies in flight included."""
+        counts = [(flow, flow.counts()) for flow in self.flows.values()]
+        now = trio.current_time()
+        return Snapshot(
+            bytes_in=self.bytes_in + sum(count.read for _, count in counts),
+            bytes_out=self.bytes_out + sum(count.written for _, count in counts),
+            active=tuple(
+                BlobMeter(flow.what.digest, flow.what.size, flow.before + count.read) for flow, count in counts
+            ),
+            planned=self.planned,
+            settled=self.settled,
+            waiting=tuple(f"{host}: rate limit" for host, until in self.waits.items() if until > now),
+        )
+
+    def took(self, read: int, written: int) -> None:
+        """A body ended; its counters become part of the totals."""
+        self.bytes_in += read
+        self.bytes_out += written
+
+    def tally(self, how: str) -> Tally:
+        """The totals for *how* a blob came to be there."""
+        return {"present": self.present, "mounted": self.mounted}.get(how, self.copied)
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[T]):
+    """Something to do at one host or two, in words (`what`) and in deed (`work`)."""
+
+    what: str
+    work: Callable[[], Awaitable[T]]
+    source: str = ""  #: host key, "" when not involved
+    destination: str = ""
+    lane: Lane = Lane.SMALL
+    size: int = 0
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts whose budgets it uses; source and destination of one host count apart."""
+        ends = (("<", self.source), (">", self.destination))
+        return tuple(mark + host for mark, host in ends if host)
+
+    def host_of(self, side: Side) -> str:
+        """The budget that an error of *side* is about."""
+        ends = {"source": self.source and "<" + self.source, "destination": self.destination and ">" + self.destination}
+        return ends.get(side, "")
+
+
+@dataclass
+class Run:
+    """One run of the engine: handed to every step."""
+
+    gate: Gate
+    shared: Shared
+    copy: CopyOptions
+    options: RunOptions
+    emit: Callable[[Event], None]
+    meters: RunMeters = field(default_factory=RunMeters)
+    known: Known = field(default_factory=Known)
+    rate: Rate | None = None
+    leaders: dict[tuple[str, str], trio.Lock] = field(default_factory=dict)
+
+    def leader(self, host: str, digest: Digest) -> trio.Lock:
+        """Held by whoever brings *digest* to *host* first; the others then mount."""
+        return self.leaders.setdefault((host, digest), trio.Lock())
+
+    async def perform(self, step: Step[T]) -> T:
+        """Do *step* in a slot, again as often as its errors and the options allow."""
+        waited, attempt = 0.0, 0
+        while True:
+            failure = await self._try(step)
+            if not isinstance(failure, FastcopyError):
+                return failure
+            attempt += failure.again is not Again.LATER
+            delay = self._patience(failure, attempt, waited)
+            if delay is None:
+                raise failure
+            waited += delay
+            self._tell(step, failure, delay, attempt)
+            await trio.sleep(delay)
+
+    async def _try(self, step: Step[T]) -> T | FastcopyError:
+        async with self.gate.slot(step.lane, step.hosts, step.size) as slot:
+            try:
+                return await step.work()
+            except FastcopyError as error:
+                slot.judge(error, step.host_of(error.side))
+                return error
+
+    def _patience(self, error: FastcopyError, attempt: int, waited: float) -> float | None:
+        if error.again is Again.NEVER:
+            return None
+        if error.again is Again.LATER:
+            delay = max(error.retry_after or 1.0, 0.05) + random.uniform(0, 0.2)
+            return delay if waited + delay <= LATER_BUDGET else None
+        if attempt > self.options.retries:
+            return None
+        if self.options.retry_delay:
+            return self.options.retry_delay
+        spread = random.uniform(0.2, 1) * min(BACKOFF_CAP, BACKOFF * 2.0**attempt)
+        return spread + (error.retry_after or 0.0)
+
+    def _tell(self, step: Step[T], error: FastcopyError, delay: float, attempt: int) -> None:
+        if error.again is Again.LATER:
+            host = step.host_of(error.side)
+            self.meters.waits[host] = trio.current_time() + delay
+            self.emit(Waiting(host, str(error), delay, error.side))
+        else:
+            self.emit(Retrying(step.what, str(error), delay, error.side, attempt, self.options.retries))
