@@ -7,7 +7,7 @@ hasher and upload. A destination that breaks ends the attempt: the step above de
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from fastcopy.descriptor import Descriptor
 from fastcopy.errors import Again, FastcopyError
 from fastcopy.events import Retrying
 from fastcopy.transfer.pumping import failure_of, in_thread
-from fastcopy.transfer.run import Flow, Run
+from fastcopy.transfer.run import Flow, Run, blamed
 from fastcopy.transfer.shared import gather
 from fastcopy.transports.base import BlobReader, Destination, Source, Upload
 
@@ -51,7 +51,7 @@ class Carrier:
                 report = await self._part(size, last)
             assert report is not None
             await self.reader.settle(report)
-            await self.upload.finish(report, self.what.digest, self.what.size)
+            await blamed("destination", self.upload.finish(report, self.what.digest, self.what.size))
         finally:
             self.reader.close()
             self.upload.close()
@@ -59,7 +59,7 @@ class Carrier:
     async def _part(self, size: int, last: bool) -> Report:
         from fastcopy._native import Pump
 
-        outlet = await self.upload.open(size)
+        outlet = await blamed("destination", self.upload.open(size))
         options = self.run.options
         expected = self.what.digest.raw if last else None
         pump = Pump([outlet], size, hasher=self.hasher, expected=expected, stall=options.stall, rate=self.run.rate)
@@ -70,7 +70,7 @@ class Carrier:
             self._count(pump)
         self.done += size
         if not last:
-            await self.upload.next(report)
+            await blamed("destination", self.upload.next(report))
         return report
 
     def _count(self, pump: Pump) -> None:
@@ -117,7 +117,7 @@ class Carrier:
         delay = 0.0 if gained >= PROGRESS else min(0.1 * 2.0**self.breaks, 5.0)
         self.run.emit(Retrying(f"reading blob {self.what.digest}", str(failure), delay, "source"))
         await trio.sleep(delay)
-        self.reader = await self.source.open_blob(self.what, self.done + pump.position)
+        self.reader = await blamed("source", self.source.open_blob(self.what, self.done + pump.position))
 
 
 def parts(size: int, limit: int | None) -> Iterator[tuple[int, bool]]:
@@ -137,33 +137,21 @@ async def carry(run: Run, source: Source, destination: Destination, what: Descri
 
     upload: Upload | None
     if mount_from:
-        upload = await _blamed_begin(destination, what, mount_from)
+        upload = await blamed("destination", destination.begin(what, mount_from))
         if upload is None:
             return "mounted"
         reader = await _open_or_close(source, what, upload)
     else:
         reader, upload = await _open_both(source, destination, what)
+    if what.size < 0:  # schema 1 does not say; the source does
+        what = replace(what, size=reader.length)
     await Carrier(run, source, what, reader, upload, Hasher(what.digest.algorithm)).go()
     return "copied"
 
 
-async def _blamed_begin(destination: Destination, what: Descriptor, mount_from: str = "") -> Upload | None:
-    try:
-        return await destination.begin(what, mount_from)
-    except FastcopyError as error:
-        raise error.blame("destination") from None
-
-
-async def _blamed_open(source: Source, what: Descriptor) -> BlobReader:
-    try:
-        return await source.open_blob(what)
-    except FastcopyError as error:
-        raise error.blame("source") from None
-
-
 async def _open_or_close(source: Source, what: Descriptor, upload: Upload) -> BlobReader:
     try:
-        return await _blamed_open(source, what)
+        return await blamed("source", source.open_blob(what))
     except BaseException:
         upload.close()
         raise
@@ -174,11 +162,11 @@ async def _open_both(source: Source, destination: Destination, what: Descriptor)
     opened: list[BlobReader | Upload] = []
 
     async def read() -> BlobReader | Upload | None:
-        opened.append(reader := await _blamed_open(source, what))
+        opened.append(reader := await blamed("source", source.open_blob(what)))
         return reader
 
     async def write() -> BlobReader | Upload | None:
-        if upload := await _blamed_begin(destination, what):
+        if upload := await blamed("destination", destination.begin(what)):
             opened.append(upload)
         return upload
 

@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 #: Seconds before the first further attempt; doubles, with full jitter (protocol reference 5.6).
 BACKOFF, BACKOFF_CAP = 0.3, 30.0
+#: Bytes that were wrong once may have been a transmission's fault; wrong twice they are wrong (protocol reference 5.2).
+FRESH_STARTS = 2
 #: A host that says "later" is waited for this long in all before its last answer becomes the error.
 LATER_BUDGET = 15 * 60.0
 
@@ -195,7 +197,7 @@ class Run:
         if error.again is Again.LATER:
             delay = max(error.retry_after or 1.0, 0.05) + random.uniform(0, 0.2)
             return delay if waited + delay <= LATER_BUDGET else None
-        if attempt > self.options.retries:
+        if attempt > (min(self.options.retries, FRESH_STARTS) if error.again is Again.FRESH else self.options.retries):
             return None
         if self.options.retry_delay:
             return self.options.retry_delay
@@ -209,3 +211,11 @@ class Run:
             self.emit(Waiting(host, str(error), delay, error.side))
         else:
             self.emit(Retrying(step.what, str(error), delay, error.side, attempt, self.options.retries))
+
+
+async def blamed(side: Side, waiting: Awaitable[T]) -> T:
+    """Await something that happens at *side*: an error that does not say whose fault it is gets that side."""
+    try:
+        return await waiting
+    except FastcopyError as error:
+        raise error.blame(side) from None

@@ -39,6 +39,10 @@ class Shared:
             self._nursery.start_soon(self._fly, key, flight, work)
         return await self._wait(key, flight)
 
+    def forget(self, key: Hashable) -> None:
+        """The next caller for *key* starts anew."""
+        self._flights.pop(key, None)
+
     async def _wait(self, key: Hashable, flight: _Flight[T]) -> T:
         flight.waiters += 1
         try:

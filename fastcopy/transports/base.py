@@ -97,7 +97,8 @@ class Source(ABC):
     """A place an image is read from."""
 
     name: str  #: as the user wrote it, with transport
-    host: str  #: key of the scheduler's budgets
+    host: str  #: key of the scheduler's budgets: a registry, or "" for local places
+    place: str  #: the repository, where blobs can be mounted from
     parallel: bool = True
 
     @abstractmethod
@@ -126,7 +127,7 @@ class Destination(ABC):
 
     name: str
     host: str
-    place: str  #: blobs are unique per place: two destinations with one place share them
+    place: str  #: blobs are unique per (host, place): the repository, or a path
     accepts: Accepts
 
     @abstractmethod
@@ -141,9 +142,13 @@ class Destination(ABC):
     async def begin(self, what: Descriptor, mount_from: str = "") -> Upload | None:
         """Start an upload; None when the blob was mounted from the place *mount_from* instead."""
 
+    async def mount(self, what: Descriptor, mount_from: str) -> bool:
+        """Take the blob from the place *mount_from* of the same host; False is not an error."""
+        return False
+
     @abstractmethod
-    async def write_blob(self, what: Descriptor, data: bytes, mount_from: str = "") -> bool:
-        """Store a small blob that is in memory; True if it was mounted instead."""
+    async def write_blob(self, what: Descriptor, data: bytes) -> None:
+        """Store a small blob that is in memory and verified."""
 
     @abstractmethod
     async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
