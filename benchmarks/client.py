@@ -1,0 +1,113 @@
+"""The harness's own small registry client, on the standard library: push fixtures, check results.
+
+It depends on nothing it measures.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Iterable
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from benchmarks.images import MANIFEST_TYPE, Image, LayerStream, Stored, config_of, digest_of, manifest_of
+
+
+class RegistryError(Exception):
+    """A registry answered something else than was asked for."""
+
+
+class Client:
+    """One kept-alive connection to one registry."""
+
+    def __init__(self, host: str, context: ssl.SSLContext | None = None) -> None:
+        name, port = host.rsplit(":", 1)
+        if context:
+            self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
+                name, int(port), context=context, timeout=300
+            )
+        else:
+            self._http = http.client.HTTPConnection(name, int(port), timeout=300)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._http.close()
+
+    def ask(
+        self, method: str, path: str, body: bytes | Iterable[bytes] | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Send one request, return the answer and its body; header names take _ for -."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._http.request(method, path, body=body, headers=fields)
+        answer = self._http.getresponse()
+        return answer, answer.read()
+
+    def expect(
+        self, status: int, method: str, path: str, body: bytes | Iterable[bytes] | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Like `ask`; raises RegistryError unless the status is *status*."""
+        answer, content = self.ask(method, path, body, **headers)
+        if answer.status != status:
+            place = path.partition("?")[0]
+            raise RegistryError(f"{method} {place} answered {answer.status}: {content[:200]!r}")
+        return answer, content
+
+    def push_stream(self, repository: str, stream: LayerStream) -> Stored:
+        """Upload a blob whose digest is known only after its last byte."""
+        opened, _ = self.expect(202, "POST", f"/v2/{repository}/blobs/uploads/")
+        place = _path(opened.headers["Location"])
+        sent, _ = self.expect(202, "PATCH", place, stream, Content_Type="application/octet-stream")
+        stored = stream.stored()
+        self.expect(201, "PUT", _with_digest(_path(sent.headers["Location"]), stored.digest))
+        return stored
+
+    def push_bytes(self, repository: str, raw: bytes) -> None:
+        """Upload a small blob."""
+        opened, _ = self.expect(202, "POST", f"/v2/{repository}/blobs/uploads/")
+        self.expect(201, "PUT", _with_digest(_path(opened.headers["Location"]), digest_of(raw)), raw)
+
+    def mount(self, repository: str, digest: str, source: str) -> None:
+        """Make a blob of repository *source* appear in *repository*."""
+        self.expect(201, "POST", f"/v2/{repository}/blobs/uploads/?mount={digest}&from={source}")
+
+    def push_image(self, image: Image, layers: tuple[Stored, ...]) -> bytes:
+        """Upload config and manifest over layers that are there; return the manifest."""
+        config = config_of(image, layers)
+        manifest = manifest_of(config, layers)
+        self.push_bytes(image.repository, config)
+        self.expect(201, "PUT", f"/v2/{image.repository}/manifests/{image.tag}", manifest, Content_Type=MANIFEST_TYPE)
+        return manifest
+
+    def check_image(self, image: Image, manifest: bytes, known: set[tuple[str, str]]) -> None:
+        """Raise RegistryError unless the tag is *manifest* and all it names is there, in the right size.
+
+        *known* holds (repository, digest) pairs found before, and is added to.
+        """
+        path = f"/v2/{image.repository}/manifests/{image.tag}"
+        _, found = self.expect(200, "GET", path, Accept=MANIFEST_TYPE)
+        if found != manifest:
+            raise RegistryError(f"{image.repository}:{image.tag} is not the source's manifest")
+        content = json.loads(manifest)
+        for part in [content["config"], *content["layers"]]:
+            key = (image.repository, part["digest"])
+            if key not in known:
+                self._check_blob(*key, part["size"])
+                known.add(key)
+
+    def _check_blob(self, repository: str, digest: str, size: int) -> None:
+        answer, _ = self.expect(200, "HEAD", f"/v2/{repository}/blobs/{digest}")
+        if int(answer.headers["Content-Length"]) != size:
+            raise RegistryError(f"{repository}@{digest} has {answer.headers['Content-Length']} bytes, not {size}")
+
+
+def _path(location: str) -> str:
+    parts = urlsplit(location)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _with_digest(path: str, digest: str) -> str:
+    return f"{path}{'&' if '?' in path else '?'}digest={digest}"

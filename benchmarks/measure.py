@@ -1,0 +1,142 @@
+"""One measured run of one client, through the launcher.
+
+Owns: the environment a client sees (empty state, one trusted authority, nothing of the user's) and
+what is read off it afterwards. Refuses to know: what the client does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.native import build
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+XDG = {
+    "XDG_CONFIG_HOME": "config",
+    "XDG_CACHE_HOME": "cache",
+    "XDG_DATA_HOME": "data",
+    "XDG_STATE_HOME": "state",
+    "XDG_RUNTIME_DIR": "run",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one run cost.
+
+    `wall`, `user`, `system`: seconds from exec to exit, of all the client's processes. `peak_mib`: the
+    largest resident size, in MiB; for several processes the largest sum seen (sampled every 25 ms).
+    `source_cpu`, `destination_cpu`: CPU seconds of the two registries meanwhile.
+    """
+
+    wall: float
+    user: float
+    system: float
+    peak_mib: float
+    source_cpu: float = 0.0
+    destination_cpu: float = 0.0
+    requests: Mapping[str, int] | None = None
+
+    @property
+    def cpu(self) -> float:
+        """Client CPU, user and system."""
+        return self.user + self.system
+
+    @property
+    def parallelism(self) -> float:
+        """Client CPU over wall: how many cores the client kept busy."""
+        return self.cpu / self.wall
+
+    @property
+    def registry_cpu(self) -> float:
+        """CPU of both registries."""
+        return self.source_cpu + self.destination_cpu
+
+
+class RunFailedError(Exception):
+    """A client did not do its job; the text says what it said last."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A client's command line and where it runs."""
+
+    argv: Sequence[str]
+    chroot: Path | None = None
+    environment: Mapping[str, str] | None = None
+    private: Sequence[str] = ()  # directories it writes outside of HOME, to be given empty
+
+
+def environment(state: Path, authority: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Create the state directories under *state* and return the only variables a client gets."""
+    variables = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": str(state / "home"), "TMPDIR": str(state / "tmp")}
+    variables |= {name: str(state / leaf) for name, leaf in XDG.items()}
+    variables |= {"SSL_CERT_FILE": str(authority), **(extra or {})}
+    for name in ("HOME", "TMPDIR", *XDG):
+        Path(variables[name]).mkdir(parents=True, exist_ok=True, mode=0o700)
+    return variables
+
+
+def launcher(chroot: Path | None, binds: Sequence[str] = ()) -> list[str]:
+    """Return the launcher's command line up to its own options; *binds* are FROM:TO pairs."""
+    line = [str(build("launch"))]
+    if chroot:
+        line += ["-C", str(chroot)]
+    for pair in binds:
+        line += ["-b", pair]
+    return line
+
+
+def _binds(command: Command, state: Path) -> list[str]:
+    pairs = []
+    for number, place in enumerate(command.private):
+        inside = state / f"private-{number}"
+        inside.mkdir(parents=True, exist_ok=True)
+        pairs.append(f"{inside}:{place}")
+    return pairs
+
+
+def run(command: Command, state: Path, authority: Path, limit: float) -> Sample:
+    """Run *command* to its end with its state in *state*; *limit* is in seconds.
+
+    Raises RunFailedError for an exit code other than 0, for running too long and for leaving processes.
+    """
+    variables = environment(state, authority, command.environment)
+    report, log = state / "measurement.json", state / "output.txt"
+    line = launcher(command.chroot, _binds(command, state))
+    line += ["-D", "/" if command.chroot else str(REPOSITORY), "-t", str(limit), "-o", str(report), "--"]
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [*line, *command.argv], env=variables, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    if done.returncode or not report.exists():
+        raise RunFailedError(f"the launcher failed ({done.returncode}): {_last_words(log)}")
+    return _judge(json.loads(report.read_text()), log)
+
+
+def _judge(found: dict[str, float], log: Path) -> Sample:
+    if found["timed_out"]:
+        raise RunFailedError(f"stopped after {found['wall']:.0f} s: {_last_words(log)}")
+    if found["status"]:
+        raise RunFailedError(f"exit code {found['status']:.0f}: {_last_words(log)}")
+    if found["strays"]:
+        raise RunFailedError(f"left {found['strays']:.0f} processes behind")
+    peak = max(found["max_rss_kib"], found["sum_rss_kib"]) / 1024
+    return Sample(found["wall"], found["user"], found["sys"], peak)
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return " | ".join(lines[-3:])[-600:] or "(no output)"
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds a running process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

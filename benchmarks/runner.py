@@ -1,0 +1,145 @@
+"""Runs a scenario: the tools take turns inside each repeat, so that noise falls on all of them.
+
+Owns: the order of runs, the fresh destination of each, the check that the job was done. Refuses to
+know: how a tool is called and how results are shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from benchmarks.client import RegistryError
+from benchmarks.measure import RunFailedError, Sample, run
+from benchmarks.peers import TOOLS, Job, Program
+from benchmarks.results import Table
+from benchmarks.scenarios import Scenario
+from benchmarks.world import Fixture, Registry, World, sink_stats
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Both registries, and the ports a client reaches them by (a relay's where there is one)."""
+
+    source: Registry
+    destination: Registry
+    near_source: int
+    near_destination: int
+
+
+def say(text: str) -> None:
+    """Tell the person waiting what happens; results go to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def staged(world: World, scenario: Scenario, fixtures: Sequence[Fixture]) -> Iterator[Stage]:
+    """Set up registries and relays for one tool's turn."""
+    with ExitStack() as stack:
+        if scenario.cheap_source:
+            source = stack.enter_context(world.cheap(world.shelve(fixtures)))
+        elif scenario.count_requests:
+            source = stack.enter_context(world.registry(world.root / "source", scenario.tls, count=True))
+        else:
+            source = world.source(scenario.tls)
+        if scenario.cheap_sink:
+            destination = stack.enter_context(world.cheap())
+        else:
+            destination = stack.enter_context(world.fresh_destination(scenario.tls, scenario.count_requests))
+        delay = scenario.delay_ms
+        near_source = stack.enter_context(world.relay(source.port, delay, scenario.source_rate))
+        near_destination = stack.enter_context(world.relay(destination.port, delay, None))
+        yield Stage(source, destination, near_source, near_destination)
+
+
+def turn(
+    world: World, scenario: Scenario, fixtures: Sequence[Fixture], tool: str, program: Program
+) -> Iterator[Sample]:
+    """Give one tool its turn: yield one sample per pass, each checked."""
+    state = world.root / "client"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir()
+    with staged(world, scenario, fixtures) as stage:
+        source, destination = (f"127.0.0.1:{port}" for port in (stage.near_source, stage.near_destination))
+        job = Job(source, destination, scenario.tls, [fixture.image for fixture in fixtures], state)
+        command = TOOLS[tool].command(job, program)
+        for _ in scenario.passes:
+            yield measured(stage, lambda: run(command, state, world.certificates.authority, scenario.limit), scenario)
+            check(world, scenario, stage, fixtures)
+
+
+def measured(stage: Stage, act: Callable[[], Sample], scenario: Scenario) -> Sample:
+    """Run *act*, and add what both registries did meanwhile."""
+    before = stage.source.cpu(), stage.destination.cpu()
+    seen = _requests(stage) if scenario.count_requests else Counter[str]()
+    sample = act()
+    return dataclasses.replace(
+        sample,
+        source_cpu=stage.source.cpu() - before[0],
+        destination_cpu=stage.destination.cpu() - before[1],
+        requests=dict(_requests(stage) - seen) if scenario.count_requests else None,
+    )
+
+
+def _requests(stage: Stage) -> Counter[str]:
+    return stage.source.requests() + stage.destination.requests()
+
+
+def check(world: World, scenario: Scenario, stage: Stage, fixtures: Sequence[Fixture]) -> None:
+    """Raise RunFailedError unless everything arrived."""
+    try:
+        with world.client(stage.destination) as client:
+            if scenario.cheap_sink:
+                _check_sink(sink_stats(client), fixtures)
+                return
+            known: set[tuple[str, str]] = set()
+            for fixture in fixtures:
+                client.check_image(fixture.image, fixture.manifest, known)
+    except RegistryError as problem:
+        raise RunFailedError(f"exit code 0, but {problem}") from problem
+
+
+def _check_sink(found: Mapping[str, int], fixtures: Sequence[Fixture]) -> None:
+    wanted = sum(layer.size for fixture in fixtures for layer in fixture.image.layers)
+    if found["bytes_in"] < wanted or found["manifests"] < len(fixtures):
+        raise RegistryError(f"only {found['bytes_in']} bytes and {found['manifests']} manifests arrived")
+
+
+def run_scenario(world: World, scenario: Scenario, programs: Mapping[str, Program], repeat: int) -> list[Table]:
+    """Measure every tool of *programs* (tool name -> program) *repeat* times; return a table per pass."""
+    say(f"{scenario.name}: {scenario.title}")
+    fixtures = world.stock(scenario.images)
+    tables = [
+        Table(scenario.row(number), scenario.title, targets=scenario.targets_of(number))
+        for number in range(len(scenario.passes))
+    ]
+    tools = [name for name in scenario.tools if name in programs]
+    for table in tables:
+        for name in tools:
+            table.row(name)
+    for number in range(repeat):
+        shift = number % len(tools) if tools else 0
+        for name in tools[shift:] + tools[:shift]:
+            _one_turn(world, scenario, fixtures, name, programs[name], tables)
+    return tables
+
+
+def _one_turn(
+    world: World, scenario: Scenario, fixtures: Sequence[Fixture], name: str, program: Program, tables: list[Table]
+) -> None:
+    samples = turn(world, scenario, fixtures, name, program)
+    for table in tables:
+        try:
+            sample = next(samples)
+        except RunFailedError as problem:
+            table.row(name).errors.append(str(problem))
+            say(f"  {table.name:18} {name:20} FAILED: {problem}")
+            return
+        table.row(name).samples.append(sample)
+        say(f"  {table.name:18} {name:20} wall {sample.wall:7.2f}  CPU {sample.cpu:6.2f}  "
+            f"peak {sample.peak_mib:5.0f} MiB  registries {sample.registry_cpu:6.2f}")  # fmt: skip

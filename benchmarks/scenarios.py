@@ -1,0 +1,182 @@
+"""The table of what is measured: images, world, tools, and what fastcopy must reach.
+
+Pure data. Sizes are bytes, rates bytes per second, times seconds; targets hold in one run, beside the
+others, and never against absolute numbers of another machine unless they say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.images import Image, Layer
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+BEST_PEER = "best peer"
+BEST_VERIFYING = "best verifying peer"
+
+
+@dataclass(frozen=True)
+class Target:
+    """*metric* of *subject* must be at most *factor* times that of *against*, plus *plus*.
+
+    Without *against*, *plus* is the limit itself; with *at_least* the limit is a lower one.
+    """
+
+    metric: str
+    against: str | None = None
+    factor: float = 1.0
+    plus: float = 0.0
+    subject: str = "fastcopy"
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One comparison. *passes* after the first run in the same world, with the state the first left."""
+
+    name: str
+    title: str
+    images: tuple[Image, ...]
+    tools: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+    tls: bool = False
+    delay_ms: float = 0.0
+    source_rate: float | None = None
+    cheap_source: bool = False
+    cheap_sink: bool = False
+    passes: tuple[str, ...] = ("",)
+    pass_targets: tuple[tuple[Target, ...], ...] = ()
+    count_requests: bool = False
+    limit: float = 600.0
+
+    def row(self, number: int) -> str:
+        """Name pass *number* as it appears in reports."""
+        return f"{self.name}-{self.passes[number]}" if self.passes[number] else self.name
+
+    def targets_of(self, number: int) -> tuple[Target, ...]:
+        """Return what pass *number* must reach; memory is limited everywhere."""
+        own = self.targets if number == 0 else self.pass_targets[number - 1]
+        subject = next((name for name in self.tools if name.startswith("fastcopy")), "fastcopy")
+        return (*own, Target("peak_mib", plus=150.0, subject=subject))
+
+
+PEERS = ("skopeo", "crane", "oras", "regctl")
+ALL = ("floor", "fastcopy", *PEERS)
+VARIANTS = ("fastcopy-sslsocket", "fastcopy-pure")
+
+ONE_LAYER = (Image("bench/one", "v1", (Layer(1, GIB),)),)
+FIVE_LAYERS = (Image("bench/five", "v1", (Layer(1, GIB), *(Layer(10 + number, 256 * MIB) for number in range(4)))),)
+SMALL = (Image("bench/small", "v1", (Layer(20, 3 * MIB), Layer(21, 64 * 1024), Layer(22, 2048))),)
+
+
+def fleet(repositories: int = 50, tags: int = 4, families: int = 5) -> tuple[Image, ...]:
+    """Return images over shared bases: 200 images, 265 layers, 169 MB unique, 3.4 GB logical.
+
+    Every image has the three layers of one base (15.6 MB), one of its repository (1.26 MB) and one of
+    its own (0.14 MB).
+    """
+    base_sizes = (9_000_000, 5_000_000, 1_600_000)
+    images = []
+    for number in range(repositories):
+        family = number % families
+        base = tuple(Layer(1000 + 3 * family + at, size) for at, size in enumerate(base_sizes))
+        own = Layer(2000 + number, 1_260_000)
+        for tag in range(tags):
+            last = Layer(10_000 + number * tags + tag, 140_000)
+            images.append(Image(f"fleet/app-{number:02d}", f"v{tag + 1}", (*base, own, last)))
+    return tuple(images)
+
+
+def _cpu_floor() -> Target:
+    return Target("cpu", "floor", 1.2, 0.3)
+
+
+def _ahead(against: str) -> tuple[Target, ...]:
+    return (Target("cpu", against, 0.9), Target("wall", against))
+
+
+H2_TARGETS = (
+    Target("cpu", "fastcopy", 1.5, subject="fastcopy-h2"),
+    Target("wall", "crane", subject="fastcopy-h2"),
+)
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario(
+            "one-plain",
+            "one 1 GiB layer, plain HTTP",
+            ONE_LAYER,
+            ("floor", "fastcopy", "fastcopy-pure", *PEERS),
+            (_cpu_floor(), Target("wall", BEST_VERIFYING, plus=0.2)),
+        ),
+        Scenario(
+            "one-tls",
+            "one 1 GiB layer, TLS",
+            ONE_LAYER,
+            ("floor", "fastcopy", "fastcopy-h2", *VARIANTS, *PEERS),
+            (_cpu_floor(), Target("wall", "skopeo"), *H2_TARGETS),
+            tls=True,
+        ),
+        Scenario("five-plain", "2 GiB in five layers, plain HTTP", FIVE_LAYERS, ALL, _ahead(BEST_VERIFYING)),
+        Scenario("five-tls", "2 GiB in five layers, TLS", FIVE_LAYERS, ALL, _ahead(BEST_PEER), tls=True),
+        Scenario(
+            "small-tls",
+            "one small image (3 MiB in three layers), TLS",
+            SMALL,
+            ("floor", "fastcopy", *VARIANTS, *PEERS),
+            (Target("wall", plus=0.35),),
+            tls=True,
+        ),
+        Scenario(
+            "scaling",
+            "2 GiB in five layers, from a cheap server into a cheap sink, plain HTTP",
+            FIVE_LAYERS,
+            ("floor", "fastcopy", "skopeo", "crane"),
+            (Target("parallelism", plus=1.5, at_least=True),),
+            cheap_source=True,
+            cheap_sink=True,
+        ),
+        Scenario(
+            "scaling-registry",
+            "2 GiB in five layers, from docker-registry into a cheap sink, plain HTTP",
+            FIVE_LAYERS,
+            ("floor", "fastcopy", "skopeo", "crane"),
+            (Target("parallelism", plus=1.5, at_least=True),),
+            cheap_sink=True,
+        ),
+        Scenario(
+            "capped-tls",
+            "one 1 GiB layer, TLS, 30 ms round trip, source limited to 20 MB/s per connection",
+            ONE_LAYER,
+            ("fastcopy", "skopeo", "crane"),
+            (Target("wall", plus=6.0),),
+            tls=True,
+            delay_ms=15,
+            source_rate=20e6,
+        ),
+        Scenario(
+            "fleet",
+            "200 images (50 repositories, 265 layers, 169 MB unique, 3.4 GB logical), TLS, 30 ms round trip",
+            fleet(),
+            ("fastcopy-sync", "skopeo-sync", "skopeo-x32", "crane-x32"),
+            (Target("wall", plus=5.0, subject="fastcopy-sync"),),
+            tls=True,
+            delay_ms=15,
+            passes=("", "again"),
+            pass_targets=((Target("wall", plus=1.2, subject="fastcopy-sync"),),),
+            count_requests=True,
+            limit=900,
+        ),
+    )
+}
+
+GROUPS: dict[str, Sequence[str]] = {
+    "bytes": ("one-plain", "one-tls", "five-plain", "five-tls"),
+    "image": ("one-plain", "one-tls", "five-plain", "five-tls", "small-tls", "scaling"),
+    "bulk": ("fleet", "capped-tls"),
+    "all": tuple(SCENARIOS),
+}
