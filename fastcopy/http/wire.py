@@ -159,6 +159,14 @@ class Request:
     follow: bool = True  #: follow redirects (GET and HEAD only)
     repeatable: bool = True  #: may be sent again at once when a reused link broke before any byte of the answer
 
+    def with_body(self, body: bytes) -> Request:
+        """A copy that carries *body* and its Content-Length."""
+        return replace(self, headers=(*self.headers, ("content-length", str(len(body)))), body=body)
+
+    def limited(self, limit: int) -> Request:
+        """A copy whose response body may have at most *limit* bytes."""
+        return replace(self, limit=limit)
+
     def with_headers(self, *pairs: tuple[str, str]) -> Request:
         """A copy with more header fields."""
         return replace(self, headers=self.headers + pairs)
@@ -173,3 +181,4 @@ class Response:
     body: bytes = b""
     url: Url | None = None
     http: str = field(default="1.1", compare=False)  #: "1.1" or "2"
+    auth: str = field(default="", compare=False)  #: what the request proved: "", "anonymous", "basic" or "bearer"

@@ -16,7 +16,7 @@ import msgspec
 
 from fastcopy import media
 from fastcopy.descriptor import Descriptor, Digest, is_digest
-from fastcopy.errors import BadManifest, DigestMismatch, ProtocolBroken
+from fastcopy.errors import BadManifest, DigestMismatch, NotThere, ProtocolBroken
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Origin, Request, Response, Url
 
@@ -200,6 +200,16 @@ def read_put(response: Response, repo: Repository, reference: str, digest: Diges
 def delete_manifest(repo: Repository, digest: Digest) -> Request:
     """DELETE a manifest by digest (end-9); c/image asks for every action (some servers know no `delete`)."""
     return Request("DELETE", repo.url(f"manifests/{digest}"), scopes=repo.scopes("*"))
+
+
+def read_deleted(response: Response, name: str) -> None:
+    """Whether the manifest is gone; skopeo's words when it never was there."""
+    if response.status == 404:
+        raise NotThere(
+            f"Unable to delete {name}. Image may not exist or is not stored with a v2 Schema in a v2 registry"
+        )
+    if response.status not in (200, 202, 204):
+        raise error_from(response, what=f"deleting {name}")
 
 
 class _Tags(msgspec.Struct):

@@ -1,0 +1,142 @@
+"""Pushing one blob into a registry, in whichever of the three styles its manners ask for.
+
+put:    PUT with Content-Length: one body, and it closes the upload (default: two requests with the POST)
+patch:  one streamed PATCH, then an empty PUT
+chunks: PATCHes with Content-Range, then an empty PUT
+A style that is refused is replaced by the next for the whole registry; the blob then starts anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.errors import FastcopyError, LinkError, UploadLost
+from fastcopy.http.wire import Response, Url
+from fastcopy.transports import _registry as ask
+from fastcopy.transports._manners import Manners, after_refusal, manners_of
+from fastcopy.transports.base import Upload
+
+if TYPE_CHECKING:
+    from fastcopy._native import Outlet, Report
+    from fastcopy.http.client import Client, UploadLease
+
+
+@dataclass
+class Registry:
+    """One registry as one side of a run sees it: a client, and what has been learnt of its manners."""
+
+    name: str
+    client: Client
+    manners: Manners = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.manners = manners_of(self.name)
+
+    def repository(self, path: str) -> ask.Repository:
+        """The repository *path* behind this registry's API."""
+        return ask.Repository(self.client.origin, path)
+
+    def refused(self, status: int) -> bool:
+        """An upload in the present style was answered *status*: whether another style (now set) is worth a try."""
+        following = after_refusal(self.manners, status)
+        if following is None:
+            return False
+        self.manners = following
+        return True
+
+
+class PushedUpload(Upload):
+    """An upload session; `open` sends a request's head, the pump its body, `next` or `finish` read the answer."""
+
+    def __init__(self, registry: Registry, repo: ask.Repository, what: Descriptor, location: Url) -> None:
+        self._registry, self._repo, self._what = registry, repo, what
+        self._location = location
+        self._style = registry.manners.style_for(what.size)
+        self._lease: UploadLease | None = None
+        self._sent = 0
+        self.part_limit = registry.manners.chunk if self._style == "chunks" else None
+
+    async def open(self, length: int) -> Outlet:
+        request = self._request(length)
+        self._lease = await self._registry.client.open_upload(request, length)
+        return self._lease.outlet
+
+    def _request(self, length: int) -> ask.Request:
+        if self._style == "put":
+            return ask.put_blob(self._location, self._repo, self._what.digest)
+        if self._style == "patch":
+            return ask.patch_blob(self._location, self._repo)
+        return ask.patch_blob(self._location, self._repo, self._sent, self._sent + length - 1)
+
+    async def next(self, report: Report) -> None:
+        response = await self._answer(report)
+        self._judge(response)
+        self._location = ask.read_patched(response, self._location)
+        self._sent += report.read
+
+    async def finish(self, report: Report, digest: Digest, size: int) -> None:
+        try:
+            response = await self._answer(report)
+        except LinkError:
+            if await self._is_there():  # the answer to the closing PUT was lost, not the blob
+                return
+            raise
+        self._judge(response)
+        if self._style != "put":
+            self._location = ask.read_patched(response, self._location)
+            response = await self._registry.client.request(self._closing(digest))
+        ask.read_closed(response, digest)
+
+    def _closing(self, digest: Digest) -> ask.Request:
+        return ask.put_blob(self._location, self._repo, digest).with_body(b"")
+
+    async def _is_there(self) -> bool:
+        try:
+            response = await self._registry.client.request(ask.head_blob(self._repo, self._what))
+            return ask.read_head(response, self._what)
+        except FastcopyError:
+            return False
+
+    async def _answer(self, report: Report) -> Response:
+        assert self._lease is not None
+        lease, self._lease = self._lease, None
+        return await lease.finish(report)
+
+    def _judge(self, response: Response) -> None:
+        """An answer that refuses the style makes the blob start anew in another one."""
+        if response.status >= 400 and self._registry.refused(response.status):
+            raise UploadLost(
+                f"{self._registry.name} refuses this way of uploading ({response.status}), trying another",
+                status=response.status,
+            )
+
+    async def explain(self, report: Report) -> FastcopyError | None:
+        try:
+            response = await self._answer(report)
+            self._judge(response)
+            ask.read_closed(response, self._what.digest)
+        except LinkError:
+            return None
+        except FastcopyError as error:
+            return error
+        return None
+
+    def close(self) -> None:
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+
+async def write_small(registry: Registry, repo: ask.Repository, what: Descriptor, location: Url, data: bytes) -> None:
+    """Push a blob that is in memory into the upload at *location*."""
+    if registry.manners.upload == "put":
+        response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(data))
+        if response.status >= 400 and registry.refused(response.status):
+            raise UploadLost(f"{registry.name} refuses this way of uploading ({response.status}), trying another")
+    else:
+        patched = await registry.client.request(ask.patch_blob(location, repo).with_body(data))
+        location = ask.read_patched(patched, location)
+        response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(b""))
+    ask.read_closed(response, what.digest)

@@ -1,0 +1,169 @@
+"""docker:// - a repository of a registry as Source and Destination.
+
+Owns the order of requests and what is learnt of a registry's manners on the way. Knows neither sockets (the client's)
+nor the wording of the protocol (`_registry`'s). Never sleeps, never repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.http.retry import error_from
+from fastcopy.http.wire import Url
+from fastcopy.transports import _registry as ask
+from fastcopy.transports._upload import PushedUpload, Registry, write_small
+from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
+
+if TYPE_CHECKING:
+    from fastcopy._native import Inlet, Report
+    from fastcopy.http.client import BodyLease
+    from fastcopy.names import DockerRef
+
+
+class RegistryReader(BlobReader):
+    """The body of a blob's GET."""
+
+    def __init__(self, lease: BodyLease, length: int) -> None:
+        self._lease = lease
+        self.length = length
+        self.inlet: Inlet | None = lease.inlet
+
+    async def read_some(self) -> bytes:
+        return await self._lease.read_some()
+
+    async def settle(self, report: Report | None) -> None:
+        await self._lease.settle(report)
+
+    def close(self) -> None:
+        self._lease.close()
+
+
+class RegistrySource(Source):
+    """Reads one repository."""
+
+    def __init__(self, registry: Registry, ref: DockerRef, path: str = "") -> None:
+        self.registry, self.ref = registry, ref
+        self.name = f"docker://{ref}"
+        self.host = registry.name
+        self.place = path or ref.repository
+
+    @property
+    def repo(self) -> ask.Repository:
+        """Behind the client's present origin (https may turn out to be http)."""
+        return self.registry.repository(self.place)
+
+    async def manifest(self, digest: Digest | None = None) -> RawManifest:
+        reference = str(digest or self.ref.reference)
+        response = await self.registry.client.request(ask.get_manifest(self.repo, reference))
+        return RawManifest(*ask.read_manifest(response, self.repo, reference))
+
+    async def head(self) -> Digest | None:
+        """What the reference points to, as far as HEAD tells; may only conclude "unchanged"."""
+        request = ask.get_manifest(self.repo, self.ref.reference, "HEAD")
+        return ask.read_current(await self.registry.client.request(request))[0]
+
+    async def tags(self) -> AsyncIterator[list[str]]:
+        """Tags, page by page, in the registry's order."""
+        page: Url | None = None
+        seen: set[Url] = set()
+        while True:
+            request = ask.list_tags(self.repo, page)
+            tags, page = ask.read_tags(await self.registry.client.request(request), self.repo, request.url)
+            yield tags
+            if page is None or page in seen:
+                return
+            seen.add(page)
+
+    async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
+        lease = await self.registry.client.open_body(ask.get_blob(self.repo, what, first, last))
+        try:
+            return await self._reader(lease, what, first, last)
+        except BaseException:
+            lease.close()
+            raise
+
+    async def _reader(self, lease: BodyLease, what: Descriptor, first: int, last: int | None) -> BlobReader:
+        if lease.response.status not in (200, 206):
+            raise error_from(lease.response, what=f"reading blob {what.digest}: fetching blob")
+        whole = first == 0 and last is None
+        if whole and lease.response.status == 200:
+            return RegistryReader(lease, lease.length if lease.length is not None else -1)
+        end = last if last is not None else what.size - 1
+        skip = ask.read_range(lease.response, what, first, end)
+        await lease.skip(skip)
+        return RegistryReader(lease, end - first + 1)
+
+    async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
+        request = ask.get_blob(self.repo, what)
+        response = await self.registry.client.request(request.limited(max(what.size, 0) or limit))
+        if response.status != 200:
+            raise error_from(response, what=f"reading blob {what.digest}: fetching blob")
+        return verified(response.body, what)
+
+
+class RegistryDestination(Destination):
+    """Writes one repository."""
+
+    def __init__(self, registry: Registry, ref: DockerRef) -> None:
+        self.registry, self.ref = registry, ref
+        self.name = f"docker://{ref}"
+        self.host = registry.name
+        self.place = ref.repository
+        self.accepts = Accepts(mounts=registry.manners.mount, compression="compress")
+        self._spare: dict[Digest, Url] = {}  #: uploads that refused mounts left behind, ready to be used
+
+    @property
+    def repo(self) -> ask.Repository:
+        """Behind the client's present origin."""
+        return self.registry.repository(self.place)
+
+    async def current(self) -> Digest | None:
+        if not self.ref.reference:
+            return None
+        request = ask.get_manifest(self.repo, self.ref.reference, "HEAD")
+        return ask.read_current(await self.registry.client.request(request))[0]
+
+    async def has_blob(self, what: Descriptor) -> bool:
+        response = await self.registry.client.request(ask.head_blob(self.repo, what))
+        return ask.read_head(response, what)
+
+    async def _start(self, what: Descriptor, mount_from: str) -> Url | None:
+        request = ask.start_upload(self.repo, what, mount_from)
+        response = await self.registry.client.request(request)
+        if mount_from and response.status in (400, 401, 403, 404, 405):
+            # a refused mount is no reason not to upload (protocol reference 0.5)
+            request = ask.start_upload(self.repo, what)
+            response = await self.registry.client.request(request)
+        where = f"/v2/{self.place}/blobs/uploads/ in {self.host}"
+        return ask.read_started(response, request.url, where)
+
+    async def begin(self, what: Descriptor, mount_from: str = "") -> Upload | None:
+        location = await self._start(what, mount_from)
+        return None if location is None else PushedUpload(self.registry, self.repo, what, location)
+
+    async def mount(self, what: Descriptor, mount_from: str) -> bool:
+        location = await self._start(what, mount_from)
+        if location is not None:
+            self._spare[what.digest] = location
+        return location is None
+
+    async def write_blob(self, what: Descriptor, data: bytes) -> None:
+        location = self._spare.pop(what.digest, None) or await self._start(what, "")
+        if location is not None:
+            await write_small(self.registry, self.repo, what, location, data)
+
+    async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
+        reference = (self.ref.reference if top else "") or str(digest)
+        request = ask.put_manifest(self.repo, reference, raw, media_type)
+        response = await self.registry.client.request(request)
+        ask.read_put(response, self.repo, reference, digest)
+
+
+async def delete_image(registry: Registry, ref: DockerRef) -> None:
+    """Delete the manifest *ref* names, by its digest (end-9)."""
+    source = RegistrySource(registry, ref)
+    digest = (await source.manifest()).digest
+    response = await registry.client.request(ask.delete_manifest(source.repo, digest))
+    ask.read_deleted(response, str(ref))
