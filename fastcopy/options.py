@@ -76,3 +76,13 @@ class RunOptions:
     connect_timeout: float = 30.0
     bandwidth: int = 0  #: bytes per second over all transfers; 0: unlimited
     tmpdir: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Everything a copy is told. Commands with one side use `source`."""
+
+    copy: CopyOptions = field(default_factory=CopyOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    source: HostOptions = field(default_factory=HostOptions)
+    destination: HostOptions = field(default_factory=HostOptions)

@@ -5,8 +5,6 @@ Law: whoever does work at a host holds a slot; nothing else in fastcopy limits c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import TracebackType
 
 import trio
@@ -44,20 +42,12 @@ class Slot:
 
 
 class Gate:
-    """Lets tickets through as the schedule says; lives inside `opened`."""
+    """Lets tickets through as the schedule says; `keep_time` runs as long as it is used."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self._events: dict[Ticket, trio.Event] = {}
         self._alarm = trio.Event()
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncIterator[Gate]:
-        """Keep the gate's clock running."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_time)
-            yield self
-            nursery.cancel_scope.cancel()
 
     def slot(self, lane: Lane, hosts: tuple[str, ...], size: int = 0) -> Slot:
         """An async context manager: waits its turn, then holds a slot at each of *hosts*."""
@@ -93,7 +83,8 @@ class Gate:
         for ticket in self.schedule.admit(trio.current_time()):
             self._events.pop(ticket).set()
 
-    async def _keep_time(self) -> None:
+    async def keep_time(self) -> None:
+        """Runs beside the work: opens what time alone opens."""
         while True:
             at = self.schedule.wake_at(trio.current_time())
             with trio.move_on_at(at if at is not None else float("inf")):

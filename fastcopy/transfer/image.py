@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from fastcopy import platforms
-from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.descriptor import Descriptor, Digest, Platform
 from fastcopy.errors import BadManifest, FastcopyError, PeerError
 from fastcopy.events import BlobKind, ImageDone, ImageStarted, ListStarted, ManifestWritten
 from fastcopy.manifest import Manifest
+from fastcopy.options import CopyOptions
 from fastcopy.transfer.ensure import ensure_blob
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.shared import gather
@@ -36,6 +37,48 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads manifests and configs of one source, in slots and with retries."""
+
+    run: Run
+    source: Source
+
+    async def manifest(self, digest: Digest | None) -> Manifest:
+        """What the source's reference names (None), or the manifest with *digest*."""
+        step = Step(f"reading manifest of {self.source.name}", partial(self._fetch, digest), source=self.source.host)
+        try:
+            raw = await self.run.perform(step)
+            return Manifest.parse(raw.raw, raw.media_type, digest)
+        except FastcopyError as error:
+            if digest is None:
+                error.message = f"initializing source {self.source.name}: {error.message}"
+            raise error.blame("source") from None
+
+    async def _fetch(self, digest: Digest | None) -> RawManifest:
+        return await blamed("source", self.source.manifest(digest))
+
+    async def instance(self, top: Manifest) -> Manifest:
+        """*top*, or the instance of it that the options ask for."""
+        depth = 0
+        while top.is_index and depth <= MAX_DEPTH:
+            chosen = platforms.choose(top, wanted_platforms(self.run.copy))
+            top, depth = await self.manifest(chosen.digest), depth + 1
+        return top
+
+    async def config(self, manifest: Manifest) -> bytes | None:
+        """The config blob, None for schema 1."""
+        if manifest.config is None:
+            return None
+        read = partial(self.source.read_blob, manifest.config)
+        return await self.run.perform(Step("reading config", read, source=self.source.host))
+
+
+def wanted_platforms(options: CopyOptions) -> tuple[Platform, ...]:
+    """The platforms that would do, best first."""
+    return platforms.wanted(options.override_os, options.override_arch, options.override_variant)
+
+
+@dataclass(frozen=True, slots=True)
 class ImageCopy:
     """The copy of one name to another."""
 
@@ -43,13 +86,19 @@ class ImageCopy:
     source: Source
     destination: Destination
 
+    @property
+    def reader(self) -> Reader:
+        """The source as a reader of manifests."""
+        return Reader(self.run, self.source)
+
     async def go(self) -> Copied:
         """Copy; the destination's name points to the result when this returns, and to nothing new if it raises."""
         top, current = await self._heads()
-        if current == top.digest and self._unchangeable(top):
-            self.run.emit(ImageDone(top.digest, present=True))
-            return Copied(top.digest, top.media_type, present=True)
-        copied = await self._copy(top)
+        wanted = self._wanted(top)
+        if wanted and current == wanted.digest:
+            self.run.emit(ImageDone(wanted.digest, present=True))
+            return Copied(wanted.digest, wanted.media_type, present=True)
+        copied = await self._copy(top, wanted)
         await blamed("destination", self.destination.commit())
         return copied
 
@@ -66,7 +115,7 @@ class ImageCopy:
         return top, found[0]
 
     async def _read_top(self) -> Manifest | None:
-        return await self._read(None)
+        return await self.reader.manifest(None)
 
     async def _current(self) -> Digest | None:
         """Never an error: when it cannot be learnt, the copy goes the long way and meets the error there."""
@@ -76,23 +125,20 @@ class ImageCopy:
         except FastcopyError:
             return None
 
-    def _unchangeable(self, top: Manifest) -> bool:
-        return self.run.copy.multi_arch == "all" or not top.is_index
+    def _wanted(self, top: Manifest) -> Descriptor | None:
+        """What the destination's name has to point to for everything to be there; None: that alone proves nothing."""
+        options = self.run.copy
+        if not top.is_index:
+            return top.descriptor
+        if options.platforms or options.multi_arch == "index-only":
+            return None
+        return top.descriptor if options.multi_arch == "all" else platforms.choose(top, wanted_platforms(options))
 
-    async def _read(self, digest: Digest | None) -> Manifest:
-        step = Step(f"reading manifest of {self.source.name}", partial(self._fetch, digest), source=self.source.host)
-        raw = await self.run.perform(step)
-        return Manifest.parse(raw.raw, raw.media_type, digest)
-
-    async def _fetch(self, digest: Digest | None) -> RawManifest:
-        return await blamed("source", self.source.manifest(digest))
-
-    async def _copy(self, top: Manifest) -> Copied:
+    async def _copy(self, top: Manifest, wanted: Descriptor | None) -> Copied:
         if not top.is_index:
             return await self._single(top, top_level=True)
-        if self.run.copy.multi_arch == "system" and not self.run.copy.platforms:
-            chosen = platforms.choose(top, platforms.wanted(self.run.copy))
-            return await self._single(await self._read(chosen.digest), top_level=True)
+        if wanted and wanted.digest != top.digest:
+            return await self._single(await self.reader.manifest(wanted.digest), top_level=True)
         return await self._list(top, top_level=True)
 
     async def _list(self, index: Manifest, *, top_level: bool, depth: int = 0) -> Copied:
@@ -112,7 +158,7 @@ class ImageCopy:
         return tuple(platforms.select(index, wanted)) if wanted else _once(index.children)
 
     async def _child(self, what: Descriptor, number: int, count: int, depth: int) -> None:
-        manifest = await self._read(what.digest)
+        manifest = await self.reader.manifest(what.digest)
         if manifest.is_index:
             await self._list(manifest, top_level=False, depth=depth + 1)
             return

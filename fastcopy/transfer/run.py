@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastcopy.descriptor import Descriptor, Digest
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Seconds before the first further attempt; doubles, with full jitter (protocol reference 5.6).
 BACKOFF, BACKOFF_CAP = 0.3, 30.0
@@ -213,7 +214,7 @@ class Run:
             self.emit(Retrying(step.what, str(error), delay, error.side, attempt, self.options.retries))
 
 
-async def blamed(side: Side, waiting: Awaitable[T]) -> T:
+async def blamed(side: Side, waiting: Awaitable[R]) -> R:
     """Await something that happens at *side*: an error that does not say whose fault it is gets that side."""
     try:
         return await waiting

@@ -19,6 +19,7 @@ T = TypeVar("T")
 class _Flight(Generic[T]):
     def __init__(self) -> None:
         self.done = trio.Event()
+        self.landed = trio.Event()
         self.scope = trio.CancelScope()
         self.waiters = 0
         self.result: outcome.Value[T] | outcome.Error | None = None
@@ -30,14 +31,25 @@ class Shared:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._flights: dict[Hashable, _Flight[Any]] = {}
+        self._aloft: set[_Flight[Any]] = set()
 
     async def get(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         """The result of *work* for *key*: this call's, or that of whoever came first."""
         flight: _Flight[T] | None = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight()
+            self._aloft.add(flight)
             self._nursery.start_soon(self._fly, key, flight, work)
         return await self._wait(key, flight)
+
+    async def drain(self) -> None:
+        """Cancel what still flies and wait until it has landed: nothing may use a client that is being closed."""
+        flights = list(self._aloft)
+        for flight in flights:
+            flight.scope.cancel()
+        with trio.CancelScope(shield=True):
+            for flight in flights:
+                await flight.landed.wait()
 
     def forget(self, key: Hashable) -> None:
         """The next caller for *key* starts anew."""
@@ -70,6 +82,8 @@ class Shared:
         finally:
             if not isinstance(flight.result, outcome.Value):
                 self._forget(key, flight)
+            self._aloft.discard(flight)
+            flight.landed.set()
             if flight.result is not None:
                 flight.done.set()
 

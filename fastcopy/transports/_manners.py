@@ -58,8 +58,9 @@ def manners_of(registry: str) -> Manners:
     return next((manners for pattern, manners in ROWS if pattern.fullmatch(host)), Manners())
 
 
-#: Answers to a PUT with body after which another way of uploading is worth one try (protocol reference 3.2).
-FALL_BACK_ON = frozenset({404, 405, 413, 416, 501})
+#: Answers to a PUT with body after which another way of uploading is worth one try (protocol reference 3.2). A 404 is
+#: not among them: it means that the session got lost, in every style.
+FALL_BACK_ON = frozenset({405, 413, 416, 501})
 
 
 def after_refusal(manners: Manners, status: int) -> Manners | None:

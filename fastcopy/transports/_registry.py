@@ -46,6 +46,11 @@ class Repository:
         return (f"repository:{self.name}:{actions}",)
 
 
+def check_api(origin: Origin) -> Request:
+    """GET /v2/ (end-1)."""
+    return Request("GET", Url(origin, "/v2/"))
+
+
 def get_manifest(repo: Repository, reference: str, method: str = "GET") -> Request:
     """GET or HEAD a manifest (end-3), with every media type we understand."""
     accept = (("accept", media.ACCEPT),)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import FastcopyError, LinkError, UploadLost
-from fastcopy.http.wire import Response, Url
+from fastcopy.http.wire import Request, Response, Url
 from fastcopy.transports import _registry as ask
 from fastcopy.transports._manners import Manners, after_refusal, manners_of
 from fastcopy.transports.base import Upload
@@ -36,7 +36,7 @@ class Registry:
 
     def repository(self, path: str) -> ask.Repository:
         """The repository *path* behind this registry's API."""
-        return ask.Repository(self.client.origin, path)
+        return ask.Repository(self.client.host.api, path)
 
     def refused(self, status: int) -> bool:
         """An upload in the present style was answered *status*: whether another style (now set) is worth a try."""
@@ -63,7 +63,7 @@ class PushedUpload(Upload):
         self._lease = await self._registry.client.open_upload(request, length)
         return self._lease.outlet
 
-    def _request(self, length: int) -> ask.Request:
+    def _request(self, length: int) -> Request:
         if self._style == "put":
             return ask.put_blob(self._location, self._repo, self._what.digest)
         if self._style == "patch":
@@ -89,7 +89,7 @@ class PushedUpload(Upload):
             response = await self._registry.client.request(self._closing(digest))
         ask.read_closed(response, digest)
 
-    def _closing(self, digest: Digest) -> ask.Request:
+    def _closing(self, digest: Digest) -> Request:
         return ask.put_blob(self._location, self._repo, digest).with_body(b"")
 
     async def _is_there(self) -> bool:

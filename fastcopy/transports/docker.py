@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.errors import FastcopyError
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Url
+from fastcopy.names import DockerRef, image_name
 from fastcopy.transports import _registry as ask
 from fastcopy.transports._upload import PushedUpload, Registry, write_small
 from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
@@ -19,7 +21,6 @@ from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManife
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Report
     from fastcopy.http.client import BodyLease
-    from fastcopy.names import DockerRef
 
 
 class RegistryReader(BlobReader):
@@ -45,7 +46,7 @@ class RegistrySource(Source):
 
     def __init__(self, registry: Registry, ref: DockerRef, path: str = "") -> None:
         self.registry, self.ref = registry, ref
-        self.name = f"docker://{ref}"
+        self.name = image_name(ref)
         self.host = registry.name
         self.place = path or ref.repository
 
@@ -103,12 +104,47 @@ class RegistrySource(Source):
         return verified(response.body, what)
 
 
+class MirroredSource(Source):
+    """Mirrors in order, then the primary: the first that yields the manifest serves everything (registries.conf)."""
+
+    def __init__(self, ref: DockerRef, sources: list[RegistrySource]) -> None:
+        self.name = image_name(ref)
+        self._sources, self._chosen = sources, sources[-1]
+        self.host, self.place = self._chosen.host, self._chosen.place
+
+    async def manifest(self, digest: Digest | None = None) -> RawManifest:
+        if digest is not None:
+            return await self._chosen.manifest(digest)
+        failures: list[str] = []
+        for source in self._sources[:-1]:
+            try:
+                return await self._choose(source)
+            except FastcopyError as error:
+                failures.append(f"[{source.name}: {error.message}]")
+        try:
+            return await self._choose(self._sources[-1])
+        except FastcopyError as error:
+            error.message = f"(Mirrors also failed: {' '.join(failures)}): {error.message}"
+            raise
+
+    async def _choose(self, source: RegistrySource) -> RawManifest:
+        found = await source.manifest()
+        self._chosen, self.host, self.place = source, source.host, source.place
+        return found
+
+    async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
+        return await self._chosen.open_blob(what, first, last)
+
+    async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
+        return await self._chosen.read_blob(what, limit)
+
+
 class RegistryDestination(Destination):
     """Writes one repository."""
 
     def __init__(self, registry: Registry, ref: DockerRef) -> None:
         self.registry, self.ref = registry, ref
-        self.name = f"docker://{ref}"
+        self.name = image_name(ref)
         self.host = registry.name
         self.place = ref.repository
         self.accepts = Accepts(mounts=registry.manners.mount, compression="compress")
@@ -167,3 +203,10 @@ async def delete_image(registry: Registry, ref: DockerRef) -> None:
     digest = (await source.manifest()).digest
     response = await registry.client.request(ask.delete_manifest(source.repo, digest))
     ask.read_deleted(response, str(ref))
+
+
+async def ping(registry: Registry) -> None:
+    """GET /v2/ (end-1) with the credentials there are; raises NeedsLogin or Denied when they do not do."""
+    response = await registry.client.request(ask.check_api(registry.client.host.api))
+    if response.status != 200:
+        raise error_from(response, what=f"checking {registry.name}")

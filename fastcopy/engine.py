@@ -1,0 +1,127 @@
+"""The engine: opens the run's nursery, holds the registries of both sides, and keeps groups away from users.
+
+Law: no domain error crosses a nursery. `running` gives its work an Engine and hands back the result, or raises the
+one FastcopyError, never an exception group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import outcome
+import trio
+
+from fastcopy.errors import FastcopyError
+from fastcopy.events import Event
+from fastcopy.options import HostOptions, Options
+from fastcopy.schedule import Lane, Limits, Schedule
+from fastcopy.transfer.gate import Gate
+from fastcopy.transfer.run import Run
+from fastcopy.transfer.shared import Shared
+
+if TYPE_CHECKING:
+    from fastcopy.http.hosts import HostTable
+    from fastcopy.transports._upload import Registry
+
+T = TypeVar("T")
+
+#: Bytes that one body in flight takes of the memory budget (docs/memory.md).
+PER_BODY = 1 << 20
+
+
+def limits_of(options: Options) -> Limits:
+    """The windows that the memory budget and --image-parallel-copies allow."""
+    limits = Limits()
+    limits.total = max(1, min(limits.total, options.run.memory // PER_BODY))
+    if options.run.parallel:
+        limits.total = min(options.run.parallel, max(1, options.run.memory // PER_BODY))
+        limits.start = {**limits.start, Lane.BULK: options.run.parallel}
+        limits.ceiling = {**limits.ceiling, Lane.BULK: options.run.parallel}
+    return limits
+
+
+class Hosts:
+    """One side of a run: how its registries are reached, and a client for each one met so far."""
+
+    def __init__(self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace) -> None:
+        self.options = options
+        self._run, self._stack, self._trace = run, stack, trace
+        self._table: HostTable | None = None
+        self._registries: dict[str, Registry] = {}
+
+    @property
+    def table(self) -> HostTable:
+        """registries.conf, certificates and credentials, read when first needed."""
+        if self._table is None:
+            from fastcopy.http.hosts import HostTable
+
+            self._table = HostTable(self.options)
+        return self._table
+
+    async def registry(self, name: str, *, insecure: bool | None = None) -> Registry:
+        """The registry *name* (host[:port]) as this side reaches it; one client for the whole run."""
+        if name not in self._registries:
+            from fastcopy.http.client import Client
+            from fastcopy.transports._upload import Registry
+
+            access = self.table.access(name)
+            if insecure and not access.insecure:  # registries.conf says so of this mirror
+                access = replace(access, insecure=True, verify=False)
+            client = Client(access, run=self._run.run, trace=self._trace)
+            self._registries[name] = Registry(name, await self._stack.enter_async_context(client))
+        return self._registries[name]
+
+    @property
+    def requests(self) -> int:
+        """Requests sent by this side so far."""
+        return sum(registry.client.requests for registry in self._registries.values())
+
+
+Trace = Callable[[str], None] | None
+
+
+class Engine:
+    """What a run works with: shared state and both sides' hosts."""
+
+    def __init__(self, run: Run, source: Hosts, destination: Hosts) -> None:
+        self.run, self.source, self.destination = run, source, destination
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, by both sides."""
+        return self.source.requests + self.destination.requests
+
+
+async def running(
+    options: Options,
+    work: Callable[[Engine], Awaitable[T]],
+    *,
+    emit: Callable[[Event], None],
+    trace: Trace = None,
+) -> T:
+    """Run *work* with an engine; when it returns or raises, everything the engine started has ended."""
+    result: outcome.Outcome[T] | None = None
+    async with trio.open_nursery() as nursery:
+        gate = Gate(Schedule(limits_of(options)))
+        nursery.start_soon(gate.keep_time)
+        run = Run(gate, Shared(nursery), options.copy, options.run, emit)
+        try:
+            result = outcome.Value(await _with_hosts(run, options, work, trace))
+        except FastcopyError as error:
+            result = outcome.Error(error)
+        nursery.cancel_scope.cancel()
+    assert result is not None
+    return result.unwrap()
+
+
+async def _with_hosts(run: Run, options: Options, work: Callable[[Engine], Awaitable[T]], trace: Trace) -> T:
+    async with AsyncExitStack() as stack:
+        source = Hosts(options.source, options, stack, trace)
+        destination = Hosts(options.destination, options, stack, trace)
+        try:
+            return await work(Engine(run, source, destination))
+        finally:
+            await run.shared.drain()
