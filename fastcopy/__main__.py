@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from fastcopy.cli import entry
+
+entry()

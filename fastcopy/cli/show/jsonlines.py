@@ -1,0 +1,51 @@
+"""Progress for programs: one JSON object per line, for every event and every sample.
+
+``{"event": "blob-done", "time": 1.204, …}``: `time` is seconds since the start, sizes are bytes. Samples are
+``{"event": "snapshot", …}``. A run ends with ``copy-done``, or with ``failed`` and the class of the error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from fastcopy.cli.show.progress import Progress
+from fastcopy.errors import FastcopyError
+from fastcopy.events import Event, as_dict
+
+#: Seconds between samples.
+INTERVAL = 1.0
+
+
+class JsonLines:
+    """Writes events and samples."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._write = write
+        self._clock = clock
+        self._start = clock()
+        self._progress = Progress()
+
+    def event(self, event: Event) -> None:
+        """Write it."""
+        self._progress.event(event)
+        self._object(as_dict(event), self._clock())
+
+    def tick(self, now: float) -> None:
+        """Write a sample."""
+        snapshot = asdict(self._progress.sample(now))
+        self._object({"event": "snapshot", "rate": round(self._progress.total.value), **snapshot}, now)
+
+    def close(self) -> None:
+        """Nothing to clean up."""
+
+    def failed(self, error: FastcopyError, text: str, code: int) -> None:
+        """The run ends with *error*."""
+        body = {"event": "failed", "error": text, "slug": error.slug, "side": error.side, "hint": error.hint}
+        self._object({**body, "again": error.again.value, "exit_code": code}, self._clock())
+
+    def _object(self, values: dict[str, Any], now: float) -> None:
+        head = {"event": values.pop("event"), "time": round(now - self._start, 3)}
+        self._write(json.dumps(head | values, default=dict))

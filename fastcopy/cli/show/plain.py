@@ -1,0 +1,44 @@
+"""Progress for logs: one line every few seconds on stderr, so that a quiet hour is not a silent one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastcopy.cli.show.progress import Progress
+from fastcopy.cli.show.units import rate, seconds, size
+from fastcopy.events import Event
+
+#: Seconds between lines: a day of copying makes a log that can still be read.
+INTERVAL = 5.0
+
+
+class Plain:
+    """Writes one line per tick while bytes are on their way."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._progress = Progress()
+
+    def event(self, event: Event) -> None:
+        """Count."""
+        self._progress.event(event)
+
+    def tick(self, now: float) -> None:
+        """Write a line."""
+        snapshot = self._progress.sample(now)
+        if snapshot.active or snapshot.waiting:
+            self._write(plain_text(self._progress))
+
+    def close(self) -> None:
+        """Nothing to clean up."""
+
+
+def plain_text(progress: Progress) -> str:
+    """``412.3MiB of 1.0GiB, 180.2 MiB/s, 3 blobs in flight, 4.1s left``."""
+    snapshot, eta = progress.last, progress.eta
+    known = f" of {size(snapshot.planned)}" if snapshot.planned else ""
+    parts = [f"{size(progress.moved)}{known}", rate(progress.total.value)]
+    parts.append(f"{len(snapshot.active)} {'blob' if len(snapshot.active) == 1 else 'blobs'} in flight")
+    parts += [f"{seconds(eta)} left"] if eta is not None else []
+    parts += [f"waiting for {what}" for what in snapshot.waiting]
+    return ", ".join(parts)
