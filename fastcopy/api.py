@@ -7,14 +7,20 @@ plain function, which must not block.
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+import trio
+
 from fastcopy import names
+from fastcopy.errors import BadName, Unsupported
 from fastcopy.events import CopyDone, CopyReport, CopyStarted, OnEvent, ignore
 from fastcopy.options import Options
 from fastcopy.transfer.run import blamed
+from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
     from fastcopy.engine import Engine, Trace
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
     from fastcopy.transfer.image import Copied
 
 T = TypeVar("T")
-P = TypeVar("P", bound="Source | Destination")
+P = TypeVar("P", bound=Source | Destination)
 
 
 @asynccontextmanager
@@ -80,9 +86,11 @@ async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) ->
     started = time.monotonic()
     origin_ref, target_ref = _parse(source, "Invalid source name"), _parse(destination, "Invalid destination name")
     emit(CopyStarted(source, destination, engine.run.meters))
-    async with closing(await blamed("source", open_source(engine, origin_ref))) as origin:
-        async with closing(await blamed("destination", open_destination(engine, target_ref))) as target:
-            copied = await ImageCopy(engine.run, origin, target).go()
+    async with (
+        closing(await blamed("source", open_source(engine, origin_ref))) as origin,
+        closing(await blamed("destination", open_destination(engine, target_ref))) as target,
+    ):
+        copied = await ImageCopy(engine.run, origin, target).go()
     report = _report(engine, copied, time.monotonic() - started)
     emit(CopyDone(report))
     return report

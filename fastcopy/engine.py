@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import outcome
@@ -23,7 +22,8 @@ from fastcopy.transfer.run import Run
 from fastcopy.transfer.shared import Shared
 
 if TYPE_CHECKING:
-    from fastcopy.http.hosts import HostTable
+    from fastcopy.http.hosts import HostAccess, HostTable
+    from fastcopy.http.registries import Endpoint
     from fastcopy.transports._upload import Registry
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Hosts:
         self.options = options
         self._run, self._stack, self._trace = run, stack, trace
         self._table: HostTable | None = None
-        self._registries: dict[str, Registry] = {}
+        self._registries: dict[HostAccess, Registry] = {}
 
     @property
     def table(self) -> HostTable:
@@ -61,18 +61,23 @@ class Hosts:
             self._table = HostTable(self.options)
         return self._table
 
-    async def registry(self, name: str, *, insecure: bool | None = None) -> Registry:
+    async def registry(self, name: str, repository: str = "") -> Registry:
         """The registry *name* (host[:port]) as this side reaches it; one client for the whole run."""
-        if name not in self._registries:
+        return await self._client(self.table.access(name, repository))
+
+    async def endpoint(self, endpoint: Endpoint) -> Registry:
+        """The registry behind an endpoint of registries.conf."""
+        return await self._client(self.table.access_endpoint(endpoint))
+
+    async def _client(self, access: HostAccess) -> Registry:
+        if access not in self._registries:
             from fastcopy.http.client import Client
             from fastcopy.transports._upload import Registry
 
-            access = self.table.access(name)
-            if insecure and not access.insecure:  # registries.conf says so of this mirror
-                access = replace(access, insecure=True, verify=False)
             client = Client(access, run=self._run.run, trace=self._trace)
-            self._registries[name] = Registry(name, await self._stack.enter_async_context(client))
-        return self._registries[name]
+            self._registries[access] = Registry(access.registry, client)
+            await self._stack.enter_async_context(client)
+        return self._registries[access]
 
     @property
     def requests(self) -> int:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 async def open_source(engine: Engine, ref: Ref) -> Source:
     """The place *ref* names, to read from; raises what the transport raises."""
-    return await _opener(SOURCES, ref, "source")(engine, ref)
+    source: Source = await _opener(SOURCES, ref, "source")(engine, ref)
+    return source
 
 
 async def open_destination(engine: Engine, ref: Ref) -> Destination:
     """The place *ref* names, to write to."""
-    return await _opener(DESTINATIONS, ref, "destination")(engine, ref)
+    destination: Destination = await _opener(DESTINATIONS, ref, "destination")(engine, ref)
+    return destination
 
 
 def _opener(table: dict[str, Callable[[Engine, Any], Awaitable[Any]]], ref: Ref, role: str) -> Any:
@@ -38,7 +40,7 @@ async def open_repository(engine: Engine, ref: DockerRef) -> RegistrySource:
     """A repository itself, without mirrors: for tags, deletes and destinations."""
     from fastcopy.transports.docker import RegistrySource
 
-    return RegistrySource(await engine.source.registry(ref.registry), ref)
+    return RegistrySource(await engine.source.registry(ref.registry, ref.repository), ref)
 
 
 async def _docker_source(engine: Engine, ref: DockerRef) -> Source:
@@ -46,20 +48,17 @@ async def _docker_source(engine: Engine, ref: DockerRef) -> Source:
     from fastcopy.transports.docker import MirroredSource, RegistrySource
 
     ref = with_default_tag(ref)
-    endpoints = engine.source.table.resolve_pull(ref.registry, ref.repository, is_digest=ref.digest is not None)
-    sources = []
-    for endpoint in endpoints:
-        registry = await engine.source.registry(endpoint.registry, insecure=endpoint.insecure)
-        sources.append(RegistrySource(registry, ref, endpoint.repo))
+    table = engine.source.table
+    endpoints = table.resolve_pull(ref.registry, ref.repository, is_digest=ref.digest is not None)
+    sources = [RegistrySource(await engine.source.endpoint(each), ref, each.repository) for each in endpoints]
     return sources[0] if len(sources) == 1 else MirroredSource(ref, sources)
 
 
 async def _docker_destination(engine: Engine, ref: DockerRef) -> Destination:
     from fastcopy.transports.docker import RegistryDestination
 
-    engine.destination.table.resolve_push(ref.registry, ref.repository)
     ref = with_default_tag(ref)
-    return RegistryDestination(await engine.destination.registry(ref.registry), ref)
+    return RegistryDestination(await engine.destination.registry(ref.registry, ref.repository), ref)
 
 
 SOURCES: dict[str, Callable[[Engine, Any], Awaitable[Source]]] = {"docker": _docker_source}

@@ -70,9 +70,10 @@ def _mount_origin(run: Run, source: Source, destination: Destination, what: Desc
 
 
 async def _bring_small(run: Run, source: Source, destination: Destination, what: Descriptor, mount_from: str) -> str:
-    mounted = mount_from and await blamed("destination", destination.mount(what, mount_from))
-    if mounted:
-        return "mounted"
+    if mount_from:
+        mounted = await blamed("destination", destination.mount(what, mount_from))
+        if mounted:
+            return "mounted"
     data = await blamed("source", source.read_blob(what))
     await blamed("destination", destination.write_blob(what, data))
     run.meters.took(len(data), len(data))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+import trio
+
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import FastcopyError
+from fastcopy.errors import FastcopyError, LinkLost
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Url
 from fastcopy.names import DockerRef, image_name
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from fastcopy.http.client import BodyLease
 
 
+DISCARD_PIECE = 1 << 20
+
+
 class RegistryReader(BlobReader):
     """The body of a blob's GET."""
 
@@ -30,9 +35,27 @@ class RegistryReader(BlobReader):
         self._lease = lease
         self.length = length
         self.inlet: Inlet | None = lease.inlet
+        self._kept = b""
 
     async def read_some(self) -> bytes:
-        return await self._lease.read_some()
+        kept, self._kept = self._kept, b""
+        return kept or await self._lease.read_some()
+
+    async def discard(self, count: int) -> None:
+        """Throw away the first *count* bytes: the server ignored the Range, the whole blob comes."""
+        while count > 0:
+            got = await self._discard_some(count)
+            if got == 0:
+                raise LinkLost("the blob ended before the offset that was asked for")
+            count -= got
+
+    async def _discard_some(self, count: int) -> int:
+        if self.inlet is not None:
+            room = memoryview(bytearray(min(count, DISCARD_PIECE)))
+            return await trio.to_thread.run_sync(self.inlet.read_into, room)
+        piece = await self._lease.read_some()
+        self._kept = piece[count:]
+        return min(len(piece), count)
 
     async def settle(self, report: Report | None) -> None:
         await self._lease.settle(report)
@@ -93,8 +116,9 @@ class RegistrySource(Source):
             return RegistryReader(lease, lease.length if lease.length is not None else -1)
         end = last if last is not None else what.size - 1
         skip = ask.read_range(lease.response, what, first, end)
-        await lease.skip(skip)
-        return RegistryReader(lease, end - first + 1)
+        reader = RegistryReader(lease, end - first + 1)
+        await reader.discard(skip)
+        return reader
 
     async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
         request = ask.get_blob(self.repo, what)
