@@ -18,40 +18,35 @@ from fastcopy.errors import LinkError, LinkLost, Stalled, TlsRefused
 from fastcopy.http.link import Link
 
 #: Words of OpenSSL's reasons for a peer that did not answer with a TLS record.
-_NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
+_NOT_TLS = ("WRONG_VERSION", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL")
 
 
 @dataclass(frozen=True, slots=True)
 class TlsSetup:
-    """A context and the sessions it has seen; `identity` tells apart links that must not be exchanged."""
+    """A context and the sessions it has seen, by host."""
 
     context: ssl.SSLContext
-    identity: str = ""
     sessions: dict[str, ssl.SSLSession] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     @functools.cache
     def default() -> TlsSetup:
         """The system's trust store, nothing else: for proxies and strangers."""
-        return TlsSetup(ssl.create_default_context(), "default")
+        return TlsSetup(ssl.create_default_context())
 
     def remember(self, link: Link) -> None:
         """Keep the session of *link* for the next connection to the same host (RFC 8446 2.2)."""
         if isinstance(link.sock, ssl.SSLSocket) and link.sock.session is not None and link.sock.session.has_ticket:
-            self.sessions[_session_key(link)] = link.sock.session
+            self.sessions[str(link.origin)] = link.sock.session
 
     def wrap(self, link: Link, name: str, alpn: tuple[str, ...]) -> ssl.SSLSocket:
         """An SSLSocket over *link*'s socket, not yet shaken hands."""
         if alpn:
             self.context.set_alpn_protocols(list(alpn))
-        session = self.sessions.get(_session_key(link))
+        session = self.sessions.get(str(link.origin))
         return self.context.wrap_socket(
             link.sock, server_hostname=name, do_handshake_on_connect=False, suppress_ragged_eofs=True, session=session
         )
-
-
-def _session_key(link: Link) -> str:
-    return f"{link.origin}"
 
 
 async def handshake(link: Link, tls: TlsSetup, alpn: tuple[str, ...], timeout: float, name: str = "") -> Link:

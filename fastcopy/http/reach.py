@@ -1,0 +1,126 @@
+"""How a registry side is reached: which scheme, through which proxy, with which identity, on which kept link.
+
+State in one sentence: one pool of idle links, the scheme that the registry turned out to speak, and whether its
+address is private.
+Law: credentials, client certificates and a relaxed verification belong to the registry's own host; every other
+origin (redirect target, token server) is a stranger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from fastcopy.errors import CannotConnect, LinkError, LinkLost, TlsRefused
+from fastcopy.http.dial import anywhere, dial, is_private, public_only
+from fastcopy.http.link import Link
+from fastcopy.http.pool import Pool
+from fastcopy.http.tls import TlsSetup
+from fastcopy.http.wire import DEFAULT_PORTS, Origin, Url
+
+if TYPE_CHECKING:
+    from fastcopy.http.hosts import HostAccess
+
+H1 = ("http/1.1",)
+H2 = ("h2", "http/1.1")
+
+
+class Reach:
+    """Dials and keeps links for one registry side."""
+
+    def __init__(self, access: HostAccess, timeout: float) -> None:
+        self.api = access.api  #: where the registry answers: the scheme is settled by the first connection
+        self.pool = Pool()
+        self._access = access
+        self._timeout = timeout
+        self._setups: dict[str, TlsSetup] = {}
+        self._undecided = access.insecure and access.api.scheme == "https"
+        self._deciding = trio.Lock()
+        self._private: bool | None = None
+
+    def settled(self, origin: Origin) -> Origin:
+        """*origin*, or the plain-HTTP origin that the registry turned out to be."""
+        return self.api if origin == self._access.api else origin
+
+    def key(self, origin: Origin, alpn: tuple[str, ...]) -> tuple[Origin, str]:
+        """Under which links to *origin* idle; everything else about a link follows from its origin."""
+        return self.settled(origin), alpn[0]
+
+    async def h1(self, origin: Origin, *, fresh: bool = False) -> Link:
+        """A link to *origin* for one HTTP/1.1 exchange: an idle one unless *fresh*, else a new one."""
+        if not fresh:
+            kept = self.pool.take(self.key(origin, H1), Link)
+            if kept is not None:
+                return kept
+        return await self.dial(origin, H1)
+
+    async def dial(self, origin: Origin, alpn: tuple[str, ...]) -> Link:
+        """A new link; settles the scheme first where that is open. Raises what `dial` raises."""
+        if not self._is_open(origin):
+            return await self._dial(self.settled(origin), alpn)
+        async with self._deciding:
+            if not self._is_open(origin):
+                return await self._dial(self.settled(origin), alpn)
+            link = await self._either(alpn)
+            self._undecided = False
+            return link
+
+    def _is_open(self, origin: Origin) -> bool:
+        """Whether it is yet to be found out which scheme *origin* speaks."""
+        return self._undecided and origin == self._access.api
+
+    async def _either(self, alpn: tuple[str, ...]) -> Link:
+        """HTTPS, or plain HTTP when nobody speaks TLS there; only for a registry configured insecure."""
+        try:
+            return await self._dial(self._access.api, alpn)
+        except (TlsRefused, CannotConnect, LinkLost) as secure:
+            plain = replace(self._access.api, scheme="http", port=_plain_port(self._access.api))
+            try:
+                link = await self._dial(plain, alpn)
+            except LinkError:
+                raise secure from None
+            self.api = plain
+            return link
+
+    async def _dial(self, origin: Origin, alpn: tuple[str, ...]) -> Link:
+        home = origin.host == self._access.api.host
+        link = await dial(
+            origin,
+            self._setup(origin) if origin.scheme == "https" else None,
+            proxy=self._access.proxy_for(Url(origin, "/")),
+            timeout=self._timeout,
+            alpn=alpn,
+            allow=anywhere if home or self._private else public_only,
+        )
+        link.key = self.key(origin, alpn)
+        if home and self._private is None and link.peer:
+            self._private = is_private(link.peer)
+        return link
+
+    def _setup(self, origin: Origin) -> TlsSetup:
+        context, identity = self._access.tls_context(origin)
+        if identity not in self._setups:
+            self._setups[identity] = TlsSetup(context)
+        return self._setups[identity]
+
+    def done(self, link: Link, *, keep: bool) -> None:
+        """An exchange on *link* ended well: remember its TLS session, and let the next one have it if it may live."""
+        link.uses += 1
+        if link.uses == 1 and link.origin.scheme == "https" and link.lendable:
+            self._setup(link.origin).remember(link)
+        if not keep:
+            link.close()
+            return
+        for expired in self.pool.give_back(link):
+            expired.close()
+
+    def close(self) -> None:
+        """Close every idle link."""
+        for link in self.pool.clear():
+            link.close()
+
+
+def _plain_port(origin: Origin) -> int:
+    return DEFAULT_PORTS["http"] if origin.port == DEFAULT_PORTS["https"] else origin.port
