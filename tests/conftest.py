@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.registries import Flavour, Registry, docker_registry, missing_programs
+from tests.registries import FLAVOURS, Flavour, Registry, docker_registry, embedded_registry, missing_programs
 
 _PEERS = ("docker-registry", "skopeo")
 _MUST = os.environ.get("CI") == "true" or os.environ.get("FASTCOPY_REQUIRE_REAL") == "1"
@@ -17,8 +17,8 @@ _absent: dict[str, int] = {}
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """`@pytest.mark.real` needs Debian's docker-registry and skopeo, `real("go")` the programs it names."""
-    marker = item.get_closest_marker("real")
-    missing = missing_programs(marker.args or _PEERS) if marker else []
+    needed = {name for marker in item.iter_markers("real") for name in marker.args or _PEERS}
+    missing = missing_programs(tuple(sorted(needed)))
     if not missing:
         return
     for name in missing:
@@ -36,16 +36,34 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line, red=True, bold=True)
 
 
-def _session_registry(flavour: Flavour) -> object:
-    @pytest.fixture(scope="session", name=f"{flavour}_registry")
+def _session_registry(kind: str, flavour: Flavour) -> object:
+    start = docker_registry if kind == "docker" else embedded_registry
+
+    @pytest.fixture(scope="session", name=f"{kind}_{flavour}")
     def fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-        with docker_registry(tmp_path_factory.mktemp(f"docker-{flavour}"), flavour) as running:
+        with start(tmp_path_factory.mktemp(f"{kind}-{flavour}"), flavour) as running:
             yield running
 
     return fixture
 
 
-plain_registry = _session_registry("plain")
-tls_registry = _session_registry("tls")
-basic_registry = _session_registry("basic")
-token_registry = _session_registry("token")
+docker_plain = _session_registry("docker", "plain")
+docker_tls = _session_registry("docker", "tls")
+docker_basic = _session_registry("docker", "basic")
+docker_token = _session_registry("docker", "token")
+embedded_plain = _session_registry("embedded", "plain")
+embedded_tls = _session_registry("embedded", "tls")
+embedded_basic = _session_registry("embedded", "basic")
+embedded_token = _session_registry("embedded", "token")
+
+_EVERY = [
+    *(pytest.param(f"docker_{flavour}", marks=pytest.mark.real("docker-registry")) for flavour in FLAVOURS),
+    *(f"embedded_{flavour}" for flavour in FLAVOURS),
+]
+
+
+@pytest.fixture(params=_EVERY)
+def registry(request: pytest.FixtureRequest) -> Registry:
+    """Each of docker-registry and ours, in each flavour: a test that asks for it runs eight times."""
+    found: Registry = request.getfixturevalue(request.param)
+    return found

@@ -114,7 +114,7 @@ class Probe:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._link: http.client.HTTPConnection | None = None
-        self._tokens: dict[str, str] = {}
+        self._tokens: dict[tuple[str, ...], str] = {}
 
     def __enter__(self) -> Probe:
         return self
@@ -133,7 +133,7 @@ class Probe:
         """Send one request and read the whole answer; `target` may be an absolute URL of this registry."""
         split = urllib.parse.urlsplit(target)
         path = f"{split.path}?{split.query}" if split.query else split.path
-        sent = {"Host": self.registry.host, **self._authorization(method, split.path, auth), **(headers or {})}
+        sent = {"Host": self.registry.host, **self._authorization(path, auth), **(headers or {})}
         if (body or method in ("PUT", "POST", "PATCH")) and "Transfer-Encoding" not in sent:
             sent.setdefault("Content-Length", str(len(body)))
         try:
@@ -149,8 +149,12 @@ class Probe:
             link.putheader(name, value)
         link.endheaders(body or None)
         response = link.getresponse()
-        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-        if response.will_close:
+        try:
+            data, whole = response.read(), True
+        except http.client.IncompleteRead as error:  # docker-registry's 416 announces the length of the whole blob
+            data, whole = error.partial, False
+        answer = Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
+        if response.will_close or not whole:
             self.close()
         return answer
 
@@ -161,27 +165,29 @@ class Probe:
         context = ssl.create_default_context(cafile=self.registry.certificates.ca)
         return http.client.HTTPSConnection(self.registry.host, timeout=60, context=context)
 
-    def _authorization(self, method: str, path: str, wanted: bool) -> dict[str, str]:
+    def _authorization(self, path: str, wanted: bool) -> dict[str, str]:
         if not wanted or self.registry.credentials is None:
             return {}
         if self.registry.flavour == "basic":
             return {"Authorization": f"Basic {_basic(*self.registry.credentials)}"}
         found = re.match(r"/v2/(.+)/(?:manifests|blobs|tags|referrers)/", path)
-        scope = f"repository:{found[1]}:pull,push,delete" if found else "registry:catalog:*"
-        return {"Authorization": f"Bearer {self._token(scope)}"}
+        scopes = [f"repository:{found[1]}:pull,push,delete" if found else "registry:catalog:*"]
+        if origin := re.search(r"[?&]from=([^&]+)", path):
+            scopes.append(f"repository:{origin[1]}:pull")
+        return {"Authorization": f"Bearer {self._token(*scopes)}"}
 
-    def _token(self, scope: str) -> str:
-        if scope not in self._tokens:
+    def _token(self, *scopes: str) -> str:
+        if scopes not in self._tokens:
             realm, service = self._realm()
-            query = urllib.parse.urlencode({"service": service, "scope": scope})
+            query = urllib.parse.urlencode([("service", service), *(("scope", scope) for scope in scopes)])
             assert self.registry.certificates is not None
             assert self.registry.credentials is not None
             context = ssl.create_default_context(cafile=self.registry.certificates.ca)
             request = urllib.request.Request(f"{realm}?{query}")
             request.add_header("Authorization", f"Basic {_basic(*self.registry.credentials)}")
             with urllib.request.urlopen(request, context=context, timeout=30) as response:
-                self._tokens[scope] = json.load(response)["token"]
-        return self._tokens[scope]
+                self._tokens[scopes] = json.load(response)["token"]
+        return self._tokens[scopes]
 
     def _realm(self) -> tuple[str, str]:
         challenge = self._send("GET", "/v2/", b"", {"Host": self.registry.host}).headers["www-authenticate"]
@@ -237,6 +243,23 @@ def docker_registry(base: Path, flavour: Flavour = "plain", **extra: Any) -> Ite
         process = stack.enter_context(_daemon(config, storage / "config.json", log_file))
         host = f"127.0.0.1:{_port_of(process, log_file)}"
         yield Registry("docker-registry", flavour, host, certificates, tokens, storage, log_file, process.pid)
+
+
+@contextlib.contextmanager
+def embedded_registry(base: Path, flavour: Flavour = "plain", **settings: Any) -> Iterator[Registry]:
+    """Ours, in the same shape; `settings` are fields of ServeConfig (directory, behaviour, middleware, ...)."""
+    from fastcopy.serve import Account, Behaviour, ServeConfig, start_in_thread
+
+    certificates = certificates_in(base) if flavour != "plain" else None
+    settings.setdefault("listen", "127.0.0.1:0")
+    if certificates is not None:
+        settings |= {"tls_cert": certificates.cert, "tls_key": certificates.key}
+    if flavour in ("basic", "token"):
+        settings.setdefault("accounts", (Account(USER, PASSWORD),))
+        settings.setdefault("behaviour", Behaviour(auth="token" if flavour == "token" else "basic"))
+    with start_in_thread(ServeConfig(**settings)) as started:
+        directory = settings.get("directory")
+        yield Registry("embedded", flavour, started.server.host, certificates, storage=directory, server=started.server)
 
 
 def _docker_config(

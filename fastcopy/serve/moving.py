@@ -1,0 +1,56 @@
+"""Bodies on their way between a socket and a file: who carries them, the loop or a worker thread.
+
+Bodies below LARGE stay in the loop; above, one hand-over to the native pump (design: one road for bytes).
+"""
+
+from __future__ import annotations
+
+import os
+
+from fastcopy.serve.content import Spool
+from fastcopy.serve.link import Link
+from fastcopy.serve.message import BodyLost, Chunks, Slice
+
+_SLAB = 256 * 1024
+
+
+async def receive(link: Link, spool: Spool, length: int) -> None:
+    """Move exactly `length` bytes from the connection into a spool; raises BodyLost, OSError."""
+    slab = memoryview(bytearray(min(_SLAB, length)))
+    while length:
+        got = await link.receive_into(slab[: min(len(slab), length)])
+        if not got:
+            raise BodyLost
+        spool.write(slab[:got])
+        length -= got
+
+
+async def send(link: Link, body: bytes | Slice | Chunks) -> None:
+    """Send a reply's body; raises BodyLost, Hangup."""
+    if isinstance(body, bytes):
+        await link.send(body)
+    elif isinstance(body, Slice):
+        await _send_slice(link, body)
+    else:
+        async for chunk in body.source:
+            await link.send(chunk)
+
+
+async def _send_slice(link: Link, part: Slice) -> None:
+    with part.blob.open() as source:
+        if isinstance(source, bytes):
+            await link.send(memoryview(source)[part.start : part.start + part.length])
+        elif link.tls:
+            await _send_encrypted(link, source, part.start, part.length)
+        else:
+            await link.send_file(source, part.start, part.length)
+
+
+async def _send_encrypted(link: Link, fd: int, start: int, length: int) -> None:
+    end = start + length
+    while start < end:
+        block = os.pread(fd, min(_SLAB, end - start), start)
+        if not block:
+            raise BodyLost
+        await link.send(block)
+        start += len(block)
