@@ -1,0 +1,99 @@
+"""What every format shares: the words of the command line it is read with, what it yields, prefixes of registries."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from fastcopy.errors import BadConfig, BadName, UsageError
+from fastcopy.jobs import Rule
+from fastcopy.names import parse_docker
+
+Format = Literal["native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping"]
+FORMATS: Final[tuple[Format, ...]] = ("native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping")
+_TRANSPORTS: Final = ("dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "tarball")
+
+
+def no_file(path: str) -> str:
+    """The reader of a caller that allows no further files."""
+    raise BadConfig(f"{path}: files may not be read here")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the command line and the surroundings add to a file.
+
+    *source* (--from) and *destination* (--to, or skopeo sync's second argument) are prefixes ``host[/path]``;
+    *read* returns the text of another file the configuration names, or raises BadConfig.
+    """
+
+    source: str = ""
+    destination: str = ""
+    transport: Literal["docker", "dir"] = "docker"  #: of *destination*: skopeo's --dest
+    rename: str = ""
+    scoped: bool = False
+    append_suffix: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, hash=False)
+    read: Callable[[str], str] = field(default=no_file, hash=False)
+    auth: str = ""  #: image-syncer's second file, by path
+    platforms: tuple[str, ...] = ()  #: image-syncer's --os and --arch, as os/arch
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The rules of a file, in its order, and what its reader has to say.
+
+    *warnings* are remarks; *problems* are entries that were left out, as skopeo leaves them out, where a format's own
+    tool goes on without them. Every text begins with file, line and column.
+    """
+
+    rules: tuple[Rule, ...]
+    format: Format
+    name: str
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+
+def names_registry(name: str) -> bool:
+    """Whether a docker name begins with a registry, by Docker's rule: a dot, a colon, or localhost before the slash."""
+    head, slash, _ = name.partition("/")
+    return bool(slash) and ("." in head or ":" in head or head == "localhost" or head.startswith("["))
+
+
+def local_transport(name: str) -> str:
+    """The transport of an image name that is no registry's, else the empty string."""
+    transport, colon, _ = name.partition(":")
+    return transport if colon and transport in _TRANSPORTS else ""
+
+
+def registry_prefix(text: str, flag: str) -> str:
+    """``host[:port][/path]`` without transport and trailing slash; raises UsageError unless it begins with a registry.
+
+    Docker reads ``harbor-a/proj`` as a repository of Docker Hub. A migration that silently went there would be worse
+    than asking, so such a prefix must be written with its host in full.
+    """
+    bare = text.removeprefix("docker://").rstrip("/")
+    head, _, path = bare.partition("/")
+    if not names_registry(f"{head}/"):
+        raise UsageError(
+            f'{flag} {text}: "{head}" names no registry (it has neither dot nor port)',
+            hint=f"write {head}:443/{path or '…'}, or docker.io/{bare} for Docker Hub",
+        )
+    try:
+        parse_docker(f"{bare}/x")
+    except BadName as problem:
+        raise UsageError(f"{flag} {text}: {problem.message}") from None
+    return bare
+
+
+def resolve(path: str, beside: str) -> str:
+    """*path* as seen from the file *beside* that names it."""
+    return posixpath.join(posixpath.dirname(beside), path) if beside not in ("", "-") else path
