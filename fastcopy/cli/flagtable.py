@@ -226,10 +226,11 @@ OWN_COPYING = (
 SERVE = (
     Flag("auth", STRING, "ask for this USER:PASSWORD (Basic)", shown="USER:PASSWORD", ours=True),
     Flag("listen", STRING, "ADDRESS:PORT to listen on (default 127.0.0.1:5000)", shown="ADDRESS:PORT", ours=True),
+    Flag("name", STRING, "repository for images of the layout that are named by a bare tag", ours=True),
     Flag("read-only", BOOL, "refuse every push and delete", ours=True),
     Flag("tls", BOOL, "serve HTTPS with a certificate made for the occasion", ours=True),
-    Flag("tls-cert", STRING, "serve HTTPS with this certificate chain (PEM)", shown="FILE", ours=True),
-    Flag("tls-key", STRING, "the private key of --tls-cert (PEM)", shown="FILE", ours=True),
+    Flag("tls-cert", PATH, "serve HTTPS with this certificate chain (PEM)", shown="FILE", ours=True),
+    Flag("tls-key", PATH, "the private key of --tls-cert (PEM)", shown="FILE", ours=True),
 )  # fmt: skip
 
 STANDALONE_SIGN = (
