@@ -30,7 +30,9 @@ async def inspect(call: Call) -> int:
     if raw and not config:
         call.streams.write_bytes(found.top.raw)
     else:
-XX    return 0
+        shown = {"config": bool(config), "raw": bool(raw), "template": template, "algorithm": algorithm}
+        call.streams.write(inspecting.text(found, **shown))
+    return 0
 
 
 def _algorithm(call: Call) -> str:
