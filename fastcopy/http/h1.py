@@ -204,7 +204,7 @@ class Exchange:
                 await trio.lowlevel.checkpoint()
                 return bytes(event.data)
             if isinstance(event, h11.EndOfMessage):
-                self._clean = not self._conn.trailing_data[0]
+                self._clean = self._conn.trailing_data == (b"", False)  # nothing more came, not even EOF
                 return b""
             if event is not h11.NEED_DATA:
                 return b""
@@ -226,12 +226,8 @@ class Exchange:
 
     @property
     def keepable(self) -> bool:
-        """Both sides are done with this exchange and the link may carry another, h11 says.
-
-        (Their state stays SEND_BODY after a body that h11 did not see; a body that ended with EOF leaves CLOSED.)
-        """
-        alive = self._conn.their_state in (h11.DONE, h11.SEND_BODY)
-        return self._clean and alive and self._conn.our_state is h11.DONE and not self.link.closed
+        """Both sides are done with this exchange and the link may carry another, h11 says."""
+        return self._clean and self._conn.our_state is h11.DONE and not self.link.closed
 
     @property
     def head(self) -> Head:

@@ -20,14 +20,17 @@ BODY = bytes(range(256)) * 4096  # 1 MiB
 
 @pytest.fixture(params=["plain", "tls"])
 def certificate(request: pytest.FixtureRequest, tmp_path: Path) -> Certificate | None:
+    """None for plain HTTP, else the server's certificate."""
     return make_certificate(tmp_path) if request.param == "tls" else None
 
 
 def context_of(certificate: Certificate | None) -> dict[str, object]:
+    """The server's arguments for *certificate*."""
     return {"tls": certificate.server()} if certificate else {}
 
 
 async def pump(inlet: Inlet, outlet: Outlet, length: int, hasher: Hasher | None = None) -> Report:
+    """Move *length* bytes in a thread, as the engine does."""
     moved = Pump([outlet], length, hasher=hasher, stall=5)
     return await trio.to_thread.run_sync(moved.run, inlet)
 
@@ -150,6 +153,7 @@ async def test_a_redirected_body_names_its_final_url() -> None:
 
 
 def put(server: Server, **more: object) -> Request:
+    """A closing PUT."""
     return Request("PUT", server.url("/v2/a/blobs/uploads/1?digest=d"), **more)  # type: ignore[arg-type]
 
 
