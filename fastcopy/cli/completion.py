@@ -131,7 +131,7 @@ def _zsh_words(words: tuple[str, ...]) -> str:
     if not words:
         return "*: :_files"
     listed = _joined(word.replace(":", r"\:") for word in words)
-    return f"*: :_alternative 'words:word:({listed})' 'files:file:_files'"
+    return f"*: : _alternative 'words:word:({listed})' 'files:file:_files'"
 
 
 def _zsh_flag(flag: Flag) -> str:
