@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from fastcopy import names
-from fastcopy.errors import BadName, Unsupported
+from fastcopy.errors import BadName, FastcopyError, Unsupported
 from fastcopy.events import CopyDone, CopyReport, CopyStarted, OnEvent, ignore
 from fastcopy.options import Options
 from fastcopy.transfer.run import blamed
@@ -90,8 +90,10 @@ async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) ->
         closing(await blamed("source", open_source(engine, origin_ref))) as origin,
         closing(await blamed("destination", open_destination(engine, target_ref))) as target,
     ):
-        copied = await ImageCopy(engine.run, origin, target).go()
-    report = _report(engine, copied, time.monotonic() - started)
+        (result,) = (await ImageCopy(engine.run, origin, [target]).go()).values()
+    if isinstance(result, FastcopyError):
+        raise result
+    report = _report(engine, result, time.monotonic() - started)
     emit(CopyDone(report))
     return report
 
@@ -130,7 +132,7 @@ async def inspect_async(
 
 async def _inspect(image: str, tags: bool, raw: bool, engine: Engine) -> Inspected:
     from fastcopy.places import open_source
-    from fastcopy.transfer.image import Reader
+    from fastcopy.transfer.reading import Reader
 
     ref = _parse(image, "Error parsing image name")
     async with closing(await open_source(engine, ref)) as source:

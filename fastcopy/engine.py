@@ -19,7 +19,6 @@ from fastcopy.options import HostOptions, Options
 from fastcopy.schedule import Lane, Limits, Schedule
 from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.run import Run
-from fastcopy.transfer.shared import Shared
 
 if TYPE_CHECKING:
     from fastcopy.http.hosts import HostAccess, HostTable
@@ -112,7 +111,7 @@ async def running(
     async with trio.open_nursery() as nursery:
         gate = Gate(Schedule(limits_of(options)))
         nursery.start_soon(gate.keep_time)
-        run = Run(gate, Shared(nursery), options.copy, options.run, emit)
+        run = Run(gate, options.copy, options.run, emit)
         try:
             result = outcome.Value(await _with_hosts(run, options, work, trace))
         except FastcopyError as error:
@@ -126,7 +125,4 @@ async def _with_hosts(run: Run, options: Options, work: Callable[[Engine], Await
     async with AsyncExitStack() as stack:
         source = Hosts(options.source, options, stack, trace)
         destination = Hosts(options.destination, options, stack, trace)
-        try:
-            return await work(Engine(run, source, destination))
-        finally:
-            await run.shared.drain()
+        return await work(Engine(run, source, destination))

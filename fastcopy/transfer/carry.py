@@ -1,12 +1,13 @@
-"""One blob from a source into an open upload: the plain road, one body in, one body out.
+"""One blob from a source into open uploads: the plain road, one body in, one or several bodies out.
 
 A source that breaks in mid-body is opened again at the pump's position and becomes another inlet of the *same* pump,
-hasher and upload. A destination that breaks ends the attempt: the step above decides about another one.
+hasher and uploads. A destination that breaks leaves; when none is left the attempt ends, and the step above decides
+about another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,18 +17,54 @@ import trio
 from fastcopy.descriptor import Descriptor
 from fastcopy.errors import Again, FastcopyError
 from fastcopy.events import Retrying
-from fastcopy.transfer.pumping import failure_of, in_thread
+from fastcopy.transfer.arrival import Arrival, Outcomes
+from fastcopy.transfer.pumping import failure_of, failure_of_outlet, in_thread
 from fastcopy.transfer.run import Flow, Run, blamed
-from fastcopy.transfer.shared import gather
+from fastcopy.transfer.together import gather
 from fastcopy.transports.base import BlobReader, Destination, Source, Upload
 
 if TYPE_CHECKING:
-    from fastcopy._native import Hasher, Pump, Report
+    from fastcopy._native import Hasher, Outlet, Pump, Report
 
 #: A source may break any number of times as long as each piece brought this many bytes (c/image's rule) ...
 PROGRESS = 1 << 20
 #: ... and this many times in a row without.
 BARREN_BREAKS = 5
+
+
+async def carry(run: Run, source: Source, targets: Sequence[Destination], what: Descriptor) -> Outcomes:
+    """Bring *what* to every one of *targets* with one download; raises what is the source's fault."""
+    from fastcopy._native import Hasher
+
+    opened: list[BlobReader | Upload] = []
+    outcomes: Outcomes = {}
+
+    async def read() -> None:
+        opened.append(await blamed("source", source.open_blob(what)))
+
+    async def write(target: Destination) -> None:
+        try:
+            upload = await blamed("destination", target.begin(what))
+        except FastcopyError as error:
+            outcomes[target] = error
+            return
+        opened.append(upload)
+        uploads[target] = upload
+
+    uploads: dict[Destination, Upload] = {}
+    try:
+        await gather(read, *(partial(write, target) for target in targets))
+        reader = next(end for end in opened if isinstance(end, BlobReader))
+        if what.size < 0:  # schema 1 does not say; the source does
+            what = replace(what, size=reader.length)
+        if uploads:
+            carrier = Carrier(run, source, what, reader, uploads, Hasher(what.digest.algorithm), outcomes)
+            opened.append(carrier)  # type: ignore[arg-type]  # its reader may be another one by then
+            await carrier.go()
+    finally:
+        for end in opened:
+            end.close()
+    return outcomes
 
 
 @dataclass
@@ -38,62 +75,104 @@ class Carrier:
     source: Source
     what: Descriptor
     reader: BlobReader
-    upload: Upload
+    uploads: dict[Destination, Upload]  #: those still on board
     hasher: Hasher
+    outcomes: Outcomes
     done: int = 0  #: bytes through, in whole parts
     breaks: int = 0
 
     async def go(self) -> None:
-        """Move every part, then commit; nothing is left open whatever happens."""
+        """Move every part, then commit at every destination that is still on board."""
+        limit = min((each.part_limit for each in self.uploads.values() if each.part_limit), default=None)
+        report: Report | None = None
+        for size, last in parts(self.what.size, limit):
+            report = await self._part(size, last)
+            if not self.uploads:
+                return
+        assert report is not None
+        await self.reader.settle(report)
+        await gather(*(partial(self._finish, target, report) for target in list(self.uploads)))
+
+    async def _finish(self, target: Destination, report: Report) -> None:
+        finishing = self.uploads[target].finish(report, self.what.digest, self.what.size)
         try:
-            report: Report | None = None
-            for size, last in parts(self.what.size, self.upload.part_limit):
-                report = await self._part(size, last)
-            assert report is not None
-            await self.reader.settle(report)
-            await blamed("destination", self.upload.finish(report, self.what.digest, self.what.size))
-        finally:
-            self.reader.close()
-            self.upload.close()
+            await blamed("destination", finishing)
+            self.outcomes[target] = Arrival("copied")
+        except FastcopyError as error:
+            self._drop(target, error)
+
+    def _drop(self, target: Destination, error: FastcopyError) -> None:
+        self.outcomes[target] = error
+        self.uploads.pop(target).close()
 
     async def _part(self, size: int, last: bool) -> Report:
         from fastcopy._native import Pump
 
-        outlet = await blamed("destination", self.upload.open(size))
-        options = self.run.options
+        outlets: dict[Destination, Outlet] = {}
+        await gather(*(partial(self._open, target, size, outlets) for target in list(self.uploads)))
+        aboard = [target for target in self.uploads if target in outlets]
         expected = self.what.digest.raw if last else None
-        pump = Pump([outlet], size, hasher=self.hasher, expected=expected, stall=options.stall, rate=self.run.rate)
+        options = self.run.options
+        pump = Pump(
+            [outlets[target] for target in aboard],
+            size,
+            hasher=self.hasher,
+            expected=expected,
+            stall=options.stall,
+            rate=self.run.rate,
+        )
         self.run.meters.flows[id(pump)] = Flow(self.what, pump.counters, self.done)
         try:
             report = await self._pump(pump)
         finally:
             self._count(pump)
+        await self._settle(report, [(target, outlets[target]) for target in aboard], last)
         self.done += size
-        if not last:
-            await blamed("destination", self.upload.next(report))
         return report
+
+    async def _open(self, target: Destination, size: int, outlets: dict[Destination, Outlet]) -> None:
+        try:
+            outlets[target] = await blamed("destination", self.uploads[target].open(size))
+        except FastcopyError as error:
+            self._drop(target, error)
 
     def _count(self, pump: Pump) -> None:
         counts = pump.counters()
         self.run.meters.took(counts.read, counts.written)
         self.run.meters.flows.pop(id(pump), None)
 
+    async def _settle(self, report: Report, ends: Sequence[tuple[Destination, Outlet]], last: bool) -> None:
+        """After a part: who failed leaves with a reason, the others go on to the next part."""
+        for target, outlet in ends:
+            failure = failure_of_outlet(report, outlet, self.what, self.run.options.stall)
+            if failure is not None:
+                failure.blame("destination")
+                self._drop_after(target, await self._explained(target, report, failure))
+            elif not last:
+                await blamed("destination", self.uploads[target].next(report))
+
+    def _drop_after(self, target: Destination, error: FastcopyError) -> None:
+        if target in self.uploads:
+            self._drop(target, error)
+
+    async def _explained(self, target: Destination, report: Report, failure: FastcopyError) -> FastcopyError:
+        """A registry that broke off mid-body may have said why: its answer is the better error."""
+        if failure.again is not Again.SAME:
+            return failure
+        explained = await self.uploads[target].explain(report)
+        return explained.blame("destination") if explained else failure
+
     async def _pump(self, pump: Pump) -> Report:
+        """Run the pump to its end, over as many sources as it takes; raises the source's faults."""
         while True:
             before = pump.position
             report = await self._feed(pump)
             failure = failure_of(report, self.what, pump, self.run.options.stall)
             if failure is None:
                 return report
-            if failure.side != "source" or failure.again is not Again.SAME:
-                raise await self._explained(report, failure)
+            if failure.again is not Again.SAME:
+                raise failure
             await self._reconnect(pump, failure, pump.position - before)
-
-    async def _explained(self, report: Report, failure: FastcopyError) -> FastcopyError:
-        """A registry that broke off mid-body may have said why: its answer is the better error."""
-        if failure.side != "destination" or failure.again is not Again.SAME:
-            return failure
-        return await self.upload.explain(report) or failure
 
     async def _feed(self, pump: Pump) -> Report:
         inlet = self.reader.inlet
@@ -119,6 +198,10 @@ class Carrier:
         await trio.sleep(delay)
         self.reader = await blamed("source", self.source.open_blob(self.what, self.done + pump.position))
 
+    def close(self) -> None:
+        """Close the reader of the moment; `carry` closes the rest."""
+        self.reader.close()
+
 
 def parts(size: int, limit: int | None) -> Iterator[tuple[int, bool]]:
     """Sizes of the parts a body of *size* bytes is sent in, and whether each is the last."""
@@ -129,53 +212,3 @@ def parts(size: int, limit: int | None) -> Iterator[tuple[int, bool]]:
     sizes = [limit] * whole + ([rest] if rest else [])
     for index, part in enumerate(sizes):
         yield part, index == len(sizes) - 1
-
-
-async def carry(run: Run, source: Source, destination: Destination, what: Descriptor, mount_from: str) -> str:
-    """Bring *what* to *destination*; answers ``copied`` or ``mounted``."""
-    from fastcopy._native import Hasher
-
-    upload: Upload | None
-    if mount_from:
-        upload = await blamed("destination", destination.begin(what, mount_from))
-        if upload is None:
-            return "mounted"
-        reader = await _open_or_close(source, what, upload)
-    else:
-        reader, upload = await _open_both(source, destination, what)
-    if what.size < 0:  # schema 1 does not say; the source does
-        what = replace(what, size=reader.length)
-    await Carrier(run, source, what, reader, upload, Hasher(what.digest.algorithm)).go()
-    return "copied"
-
-
-async def _open_or_close(source: Source, what: Descriptor, upload: Upload) -> BlobReader:
-    try:
-        return await blamed("source", source.open_blob(what))
-    except BaseException:
-        upload.close()
-        raise
-
-
-async def _open_both(source: Source, destination: Destination, what: Descriptor) -> tuple[BlobReader, Upload]:
-    """Both ends at once: one round trip instead of two. Whatever was opened is closed if the other fails."""
-    opened: list[BlobReader | Upload] = []
-
-    async def read() -> BlobReader | Upload | None:
-        opened.append(reader := await blamed("source", source.open_blob(what)))
-        return reader
-
-    async def write() -> BlobReader | Upload | None:
-        if upload := await blamed("destination", destination.begin(what)):
-            opened.append(upload)
-        return upload
-
-    try:
-        reader, upload = await gather(read, write)
-        assert isinstance(reader, BlobReader)
-        assert isinstance(upload, Upload)
-        return reader, upload
-    except BaseException:
-        for end in opened:
-            end.close()
-        raise

@@ -1,18 +1,27 @@
-"""The ladder for one blob at one place: known, there already, mounted, uploaded.
+"""The ladder for one blob at its destinations: known, there already, mounted, uploaded.
 
-Each digest is brought to a place once per run (single flight), and to a registry once: whoever comes first for a
-(registry, digest) leads, the other repositories of that registry wait for it and mount.
+Whoever holds the leader lock of a (registry, digest) brings the blob; everybody else who needs it there waits for the
+lock, without a slot, and then finds it known or mounts it. So each digest is uploaded once per registry and run, and
+a leader that fails or is cancelled is followed by the next in line.
+
+Several destinations share one download: they are served in waves with at most one destination per registry, the
+others of that registry mount in the next wave. A destination that fails leaves its wave; it does not stop the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from fastcopy.descriptor import Descriptor
+from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.errors import Again, FastcopyError
 from fastcopy.events import BlobDone, BlobKind, BlobStarted
 from fastcopy.schedule import Lane
+from fastcopy.transfer.arrival import Arrival, Outcomes
 from fastcopy.transfer.carry import carry
 from fastcopy.transfer.run import Run, Step, blamed
+from fastcopy.transfer.together import gather
 from fastcopy.transports.base import Destination, Source
 
 #: Below this many bytes a blob stays in the loop: the hand-over to a thread costs 137 us, the time in which one core
@@ -20,61 +29,130 @@ from fastcopy.transports.base import Destination, Source
 SMALL_BLOB = 256 * 1024
 
 
-async def ensure_blob(run: Run, source: Source, destination: Destination, what: Descriptor, kind: BlobKind) -> None:
-    """Make sure *what* is complete at *destination*."""
-    key = ("blob", destination.host, destination.place, what.digest)
-    await run.shared.get(key, partial(_ensure, run, source, destination, what, kind))
-
-
-async def _ensure(run: Run, source: Source, destination: Destination, what: Descriptor, kind: BlobKind) -> None:
+async def ensure_blob(
+    run: Run, source: Source, targets: Sequence[Destination], what: Descriptor, kind: BlobKind
+) -> dict[Destination, FastcopyError]:
+    """Make sure *what* is complete at every one of *targets*; the failures, by destination."""
     run.emit(BlobStarted(what.digest, what.size, kind))
     run.meters.planned += max(what.size, 0)
-    async with run.leader(destination.host, what.digest):
-        how, origin = await run.perform(_step(run, source, destination, what))
-        run.known.note(destination.host, destination.place, what.digest)
+    outcomes: Outcomes = {}
+    async with _leading(run, targets, what.digest):
+        for wave in waves(targets):
+            outcomes |= await _serve(run, source, wave, what)
+            _note(run, outcomes, what)
     run.meters.settled += max(what.size, 0)
-    run.meters.tally(how).add(what.size)
-    run.emit(BlobDone(what.digest, what.size, how, kind, origin))  # type: ignore[arg-type]
+    for arrival in outcomes.values():
+        if isinstance(arrival, Arrival):
+            run.meters.tally(arrival.how).add(what.size)
+            run.emit(BlobDone(what.digest, what.size, arrival.how, kind, arrival.origin))
+    return {target: failure for target, failure in outcomes.items() if isinstance(failure, FastcopyError)}
 
 
-def _step(run: Run, source: Source, destination: Destination, what: Descriptor) -> Step[tuple[str, str]]:
+@asynccontextmanager
+async def _leading(run: Run, targets: Iterable[Destination], digest: Digest) -> AsyncIterator[None]:
+    """Hold the leader lock at every registry involved, taken in one order by everybody."""
+    async with AsyncExitStack() as stack:
+        for host in sorted({target.host for target in targets}):
+            await stack.enter_async_context(run.leader(host, digest))
+        yield
+
+
+def waves(targets: Iterable[Destination]) -> Iterator[list[Destination]]:
+    """Split *targets* so that no wave has two destinations of one registry."""
+    rest = list(targets)
+    while rest:
+        wave = {target.host or target.place: target for target in reversed(rest)}
+        yield list(wave.values())
+        rest = [target for target in rest if target not in wave.values()]
+
+
+def _note(run: Run, outcomes: Outcomes, what: Descriptor) -> None:
+    for target, arrival in outcomes.items():
+        if isinstance(arrival, Arrival):
+            run.known.note(target.host, target.place, what.digest)
+
+
+async def _serve(run: Run, source: Source, wave: Sequence[Destination], what: Descriptor) -> Outcomes:
+    """One wave; who fails in company is tried again alone."""
+    outcomes = await _attempt(run, source, wave, what)
+    if len(wave) > 1:
+        for target, failure in outcomes.items():
+            if isinstance(failure, FastcopyError) and failure.again is not Again.NEVER:
+                outcomes |= await _attempt(run, source, [target], what)
+    return outcomes
+
+
+async def _attempt(run: Run, source: Source, wave: Sequence[Destination], what: Descriptor) -> Outcomes:
     small = 0 <= what.size < SMALL_BLOB
-    return Step(
+    step = Step(
         f"copying blob {what.digest}",
-        partial(_bring, run, source, destination, what),
+        partial(_bring, run, source, wave, what),
         source.host,
-        destination.host,
+        tuple(target.host for target in wave),
         Lane.SMALL if small else Lane.BULK,
         what.size,
     )
+    try:
+        return await run.perform(step)
+    except FastcopyError as error:
+        return dict.fromkeys(wave, error)
 
 
-async def _bring(run: Run, source: Source, destination: Destination, what: Descriptor) -> tuple[str, str]:
-    """How the blob came to be there, and the repository it was mounted from."""
-    mount_from = _mount_origin(run, source, destination, what) if destination.accepts.mounts else ""
-    if not mount_from and await blamed("destination", destination.has_blob(what)):
-        return "present", ""
-    if 0 <= what.size < SMALL_BLOB:
-        how = await _bring_small(run, source, destination, what, mount_from)
-    else:
-        how = await carry(run, source, destination, what, mount_from)
-    return how, mount_from if how == "mounted" else ""
+async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: Descriptor) -> Outcomes:
+    """The ladder. Raises what concerns everybody (the source's faults, or a lone destination's)."""
+    outcomes: Outcomes = {}
+    origins = {target: _mount_origin(run, source, target, what) for target in wave}
+    found = await gather(*(partial(_look, run, target, what, origins[target]) for target in wave))
+    for target, arrival in zip(wave, found, strict=True):
+        if arrival is not None:
+            outcomes[target] = arrival
+    missing = [target for target in wave if target not in outcomes]
+    if missing and 0 <= what.size < SMALL_BLOB:
+        outcomes |= await _bring_small(run, source, missing, what)
+    elif missing:
+        outcomes |= await carry(run, source, missing, what)
+    return _alone(outcomes) if len(wave) == 1 else outcomes
 
 
-def _mount_origin(run: Run, source: Source, destination: Destination, what: Descriptor) -> str:
-    """A repository of the destination's registry that is known to have the blob."""
-    known = run.known.elsewhere(destination.host, destination.place, what.digest)
-    if known or source.host != destination.host or source.place == destination.place:
+def _alone(outcomes: Outcomes) -> Outcomes:
+    for outcome in outcomes.values():
+        if isinstance(outcome, FastcopyError):
+            raise outcome
+    return outcomes
+
+
+def _mount_origin(run: Run, source: Source, target: Destination, what: Descriptor) -> str:
+    """A repository of the target's registry that is known to have the blob."""
+    if not target.accepts.mounts:
+        return ""
+    known = run.known.elsewhere(target.host, target.place, what.digest)
+    if known or source.host != target.host or source.place == target.place:
         return known
     return source.place
 
 
-async def _bring_small(run: Run, source: Source, destination: Destination, what: Descriptor, mount_from: str) -> str:
-    if mount_from:
-        mounted = await blamed("destination", destination.mount(what, mount_from))
-        if mounted:
-            return "mounted"
+async def _look(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | None:
+    """Whether the blob is there, or can be mounted from *origin*; None: it has to be brought."""
+    if run.known.has(target.host, target.place, what.digest):
+        return Arrival("present")
+    if origin:
+        mounted = await blamed("destination", target.mount(what, origin))
+        return Arrival("mounted", origin) if mounted else None
+    there = await blamed("destination", target.has_blob(what))
+    return Arrival("present") if there else None
+
+
+async def _bring_small(run: Run, source: Source, targets: Sequence[Destination], what: Descriptor) -> Outcomes:
     data = await blamed("source", source.read_blob(what))
-    await blamed("destination", destination.write_blob(what, data))
-    run.meters.took(len(data), len(data))
-    return "copied"
+    run.meters.took(len(data), 0)
+
+    async def write(target: Destination) -> Arrival | FastcopyError:
+        try:
+            await blamed("destination", target.write_blob(what, data))
+        except FastcopyError as error:
+            return error
+        run.meters.took(0, len(data))
+        return Arrival("copied")
+
+    arrivals = await gather(*(partial(write, target) for target in targets))
+    return dict(zip(targets, arrivals, strict=True))

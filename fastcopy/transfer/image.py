@@ -1,34 +1,33 @@
-"""One image from a source to a destination: manifests read, blobs ensured, children before their index, name last.
+"""One image from a source to its destinations: manifests read, blobs ensured, children before their index, name last.
 
 Manifests travel verbatim. A reference is resolved to bytes once; everything after that goes by digest.
+A destination that fails leaves with its error and the others go on; the source's faults end the copy for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from fastcopy import platforms
-from fastcopy.descriptor import Descriptor, Digest, Platform
+from fastcopy import media, platforms
+from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import BadManifest, FastcopyError, PeerError
-from fastcopy.events import BlobKind, ImageDone, ImageStarted, ListStarted, ManifestWritten
+from fastcopy.events import BlobKind, ImageDone, ImageStarted, ListStarted, ManifestKind, ManifestWritten
 from fastcopy.manifest import Manifest
-from fastcopy.options import CopyOptions
 from fastcopy.transfer.ensure import ensure_blob
+from fastcopy.transfer.reading import MAX_DEPTH, Reader, wanted_platforms
 from fastcopy.transfer.run import Run, Step, blamed
-from fastcopy.transfer.shared import gather
-from fastcopy.transports.base import Destination, RawManifest, Source
+from fastcopy.transfer.together import gather
+from fastcopy.transports.base import Destination, Source
 
-#: Indexes inside indexes are legal; cycles are impossible by digest, absurd depth is refused.
-MAX_DEPTH = 8
 #: A registry that stores blobs eventually may deny for a moment that it has them (ECR, protocol reference 3.4).
 BLOB_DENIALS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What is now at the destination."""
+    """What is now at one destination; `present`: nothing had to be done."""
 
     digest: Digest
     media_type: str
@@ -36,97 +35,103 @@ class Copied:
     digest_map: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads manifests and configs of one source, in slots and with retries."""
-
-    run: Run
-    source: Source
-
-    async def manifest(self, digest: Digest | None) -> Manifest:
-        """What the source's reference names (None), or the manifest with *digest*."""
-        step = Step(f"reading manifest of {self.source.name}", partial(self._fetch, digest), source=self.source.host)
-        try:
-            raw = await self.run.perform(step)
-            return Manifest.parse(raw.raw, raw.media_type, digest)
-        except FastcopyError as error:
-            if digest is None:
-                error.message = f"initializing source {self.source.name}: {error.message}"
-            raise error.blame("source") from None
-
-    async def _fetch(self, digest: Digest | None) -> RawManifest:
-        return await blamed("source", self.source.manifest(digest))
-
-    async def instance(self, top: Manifest) -> Manifest:
-        """*top*, or the instance of it that the options ask for."""
-        depth = 0
-        while top.is_index and depth <= MAX_DEPTH:
-            chosen = platforms.choose(top, wanted_platforms(self.run.copy))
-            top, depth = await self.manifest(chosen.digest), depth + 1
-        return top
-
-    async def config(self, manifest: Manifest) -> bytes | None:
-        """The config blob, None for schema 1."""
-        if manifest.config is None:
-            return None
-        read = partial(self.source.read_blob, manifest.config)
-        return await self.run.perform(Step("reading config", read, source=self.source.host))
-
-
-def wanted_platforms(options: CopyOptions) -> tuple[Platform, ...]:
-    """The platforms that would do, best first."""
-    return platforms.wanted(options.override_os, options.override_arch, options.override_variant)
+Result = Copied | FastcopyError
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """A manifest on its way: whether it gets the destination's name, and which instance of a list it is."""
+
+    manifest: Manifest
+    top: bool
+    platform: str = ""
+    number: int = 1
+    count: int = 1
+
+
+@dataclass
 class ImageCopy:
-    """The copy of one name to another."""
+    """The copy of one name to one or several others; `heads_first` asks whether anything changed before it reads."""
 
     run: Run
     source: Source
-    destination: Destination
+    targets: list[Destination]
+    heads_first: bool = False
+    results: dict[Destination, Result] = field(default_factory=dict)
+
+    async def go(self) -> dict[Destination, Result]:
+        """Copy; a destination's name points to the result, or to what it did before and the error is its result."""
+        try:
+            await self._go()
+        except FastcopyError as error:
+            for target in self.targets:
+                self.results.setdefault(target, error)
+        return self.results
 
     @property
-    def reader(self) -> Reader:
-        """The source as a reader of manifests."""
-        return Reader(self.run, self.source)
+    def aboard(self) -> list[Destination]:
+        """The destinations that still want something."""
+        return [target for target in self.targets if target not in self.results]
 
-    async def go(self) -> Copied:
-        """Copy; the destination's name points to the result when this returns, and to nothing new if it raises."""
+    async def _go(self) -> None:
+        if self.heads_first and await self._all_unchanged():
+            return
         top, current = await self._heads()
         wanted = self._wanted(top)
-        if wanted and current == wanted.digest:
-            self.run.emit(ImageDone(wanted.digest, present=True))
-            return Copied(wanted.digest, wanted.media_type, present=True)
-        copied = await self._copy(top, wanted)
-        await blamed("destination", self.destination.commit())
-        return copied
+        for target in self.aboard:
+            if wanted and current.get(target) == wanted.digest:
+                self._present(target, wanted.digest, wanted.media_type)
+        if self.aboard:
+            copied = await self._copy(top, wanted)
+            for target in self.aboard:
+                await self._at(target, target.commit())
+            self.results |= dict.fromkeys(self.aboard, copied)
 
-    async def _heads(self) -> tuple[Manifest, Digest | None]:
-        """The source's manifest and, at the same time, what the destination's name points to now."""
-        found: list[Digest | None] = []
+    def _present(self, target: Destination, digest: Digest, media_type: str = "") -> None:
+        self.run.emit(ImageDone(digest, present=True))
+        self.results[target] = Copied(digest, media_type, present=True)
 
-        async def look() -> Manifest | None:
-            found.append(await self._current())
-            return None
+    async def _all_unchanged(self) -> bool:
+        """By HEAD alone, which may conclude this and nothing else. An index counts only if all of it was asked for."""
+        (named, media_type), *currents = await gather(
+            self._source_head, *(partial(self._current_of, each) for each in self.aboard)
+        )
+        if named is None or not self._whole(media_type):
+            return False
+        for target, (current, _) in zip(self.aboard, currents, strict=True):
+            if current == named:
+                self._present(target, named, media_type)
+        return not self.aboard
 
-        top, _ = await gather(self._read_top, look)
-        assert top is not None
-        return top, found[0]
+    def _whole(self, media_type: str) -> bool:
+        return self.run.copy.multi_arch == "all" or (media_type in media.MANIFESTS and media_type not in media.INDEXES)
 
-    async def _read_top(self) -> Manifest | None:
-        return await self.reader.manifest(None)
+    async def _source_head(self) -> tuple[Digest | None, str]:
+        read = Step(f"reading manifest of {self.source.name}", self.source.head, self.source.host)
+        return await blamed("source", self.run.perform(read))
 
-    async def _current(self) -> Digest | None:
+    async def _heads(self) -> tuple[Manifest, dict[Destination, Digest | None]]:
+        """The source's manifest and, at the same time, what the destinations' names point to now."""
+        found: list[Manifest] = []
+
+        async def read() -> tuple[Digest | None, str]:
+            found.append(await Reader(self.run, self.source).manifest(None))
+            return None, ""
+
+        targets = self.aboard
+        _, *currents = await gather(read, *(partial(self._current_of, target) for target in targets))
+        return found[0], {target: current for target, (current, _) in zip(targets, currents, strict=True)}
+
+    async def _current_of(self, target: Destination) -> tuple[Digest | None, str]:
         """Never an error: when it cannot be learnt, the copy goes the long way and meets the error there."""
-        step = Step("reading what is there", self.destination.current, destination=self.destination.host)
         try:
-            return await self.run.perform(step)
+            step = Step("reading what is there", target.current, destinations=(target.host,))
+            return await self.run.perform(step), ""
         except FastcopyError:
-            return None
+            return None, ""
 
     def _wanted(self, top: Manifest) -> Descriptor | None:
-        """What the destination's name has to point to for everything to be there; None: that alone proves nothing."""
+        """What a destination's name has to point to for everything to be there; None: that alone proves nothing."""
         options = self.run.copy
         if not top.is_index:
             return top.descriptor
@@ -136,9 +141,10 @@ class ImageCopy:
 
     async def _copy(self, top: Manifest, wanted: Descriptor | None) -> Copied:
         if not top.is_index:
-            return await self._single(top, top_level=True)
+            return await self._single(Instance(top, top=True))
         if wanted and wanted.digest != top.digest:
-            return await self._single(await self.reader.manifest(wanted.digest), top_level=True)
+            chosen = await Reader(self.run, self.source).manifest(wanted.digest)
+            return await self._single(Instance(chosen, top=True, platform=str(wanted.platform or "")))
         return await self._list(top, top_level=True)
 
     async def _list(self, index: Manifest, *, top_level: bool, depth: int = 0) -> Copied:
@@ -158,54 +164,73 @@ class ImageCopy:
         return tuple(platforms.select(index, wanted)) if wanted else _once(index.children)
 
     async def _child(self, what: Descriptor, number: int, count: int, depth: int) -> None:
-        manifest = await self.reader.manifest(what.digest)
+        manifest = await Reader(self.run, self.source).manifest(what.digest)
         if manifest.is_index:
             await self._list(manifest, top_level=False, depth=depth + 1)
-            return
-        await self._single(manifest, top_level=False, platform=str(what.platform or ""), number=number, count=count)
+        else:
+            await self._single(Instance(manifest, False, str(what.platform or ""), number, count))
 
-    async def _single(
-        self, manifest: Manifest, *, top_level: bool, platform: str = "", number: int = 1, count: int = 1
-    ) -> Copied:
-        self.run.emit(ImageStarted(manifest.digest, platform, number, count))
-        await self._blobs(manifest)
-        await self._put(manifest, "manifest", top_level=top_level)
-        self.run.emit(ImageDone(manifest.digest))
-        return Copied(manifest.digest, manifest.media_type)
+    async def _single(self, it: Instance) -> Copied:
+        self.run.emit(ImageStarted(it.manifest.digest, it.platform, it.number, it.count))
+        await self._blobs(it.manifest)
+        await self._put(it.manifest, "manifest", top_level=it.top)
+        self.run.emit(ImageDone(it.manifest.digest))
+        return Copied(it.manifest.digest, it.manifest.media_type)
 
     async def _blobs(self, manifest: Manifest) -> None:
         await gather(*(partial(self._blob, manifest, each) for each in manifest.blobs()))
 
     async def _blob(self, manifest: Manifest, what: Descriptor) -> None:
         kind: BlobKind = "config" if manifest.config and what.digest == manifest.config.digest else "blob"
-        await ensure_blob(self.run, self.source, self.destination, what, kind)
+        targets = self.aboard
+        failures = await ensure_blob(self.run, self.source, targets, what, kind)
+        self._leave(failures)
 
-    async def _put(self, manifest: Manifest, kind: str, *, top_level: bool) -> None:
-        self.run.emit(ManifestWritten(manifest.digest, "list" if kind == "list" else "manifest"))
+    def _leave(self, failures: dict[Destination, FastcopyError]) -> None:
+        """Take failed destinations off board; when none is left there is nothing more to do."""
+        for target, failure in failures.items():
+            self.results.setdefault(target, failure)
+        if failures and not self.aboard:
+            raise next(iter(failures.values()))
+
+    async def _put(self, manifest: Manifest, kind: ManifestKind, *, top_level: bool) -> None:
+        self.run.emit(ManifestWritten(manifest.digest, kind))
+        await gather(*(partial(self._put_at, target, manifest, top_level) for target in self.aboard))
+
+    async def _put_at(self, target: Destination, manifest: Manifest, top_level: bool) -> None:
         for denial in range(BLOB_DENIALS):
             try:
-                await self.run.perform(self._put_step(manifest, top_level))
+                await self.run.perform(self._put_step(target, manifest, top_level))
                 return
             except PeerError as error:
-                if error.code != "MANIFEST_BLOB_UNKNOWN" or denial == BLOB_DENIALS - 1 or manifest.is_index:
-                    raise
-                await self._ensure_again(manifest)
+                again = error.code == "MANIFEST_BLOB_UNKNOWN" and not manifest.is_index
+                if not again or denial == BLOB_DENIALS - 1:
+                    self._leave({target: error})
+                    return
+                await self._ensure_again(target, manifest)
+            except FastcopyError as error:
+                self._leave({target: error})
+                return
 
-    def _put_step(self, manifest: Manifest, top_level: bool) -> Step[None]:
+    def _put_step(self, target: Destination, manifest: Manifest, top_level: bool) -> Step[None]:
         async def put() -> None:
-            target = self.destination
             written = target.put_manifest(manifest.raw, manifest.media_type, manifest.digest, top=top_level)
             await blamed("destination", written)
 
-        return Step(f"writing manifest {manifest.digest}", put, destination=self.destination.host)
+        return Step(f"writing manifest {manifest.digest}", put, destinations=(target.host,))
 
-    async def _ensure_again(self, manifest: Manifest) -> None:
+    async def _ensure_again(self, target: Destination, manifest: Manifest) -> None:
         """The registry misses a blob we believe is there: forget what we believe, look again."""
         for what in manifest.blobs():
-            key = (self.destination.host, self.destination.place, what.digest)
-            self.run.known.forget(*key)
-            self.run.shared.forget(("blob", *key))
-        await self._blobs(manifest)
+            self.run.known.forget(target.host, target.place, what.digest)
+        for what in manifest.blobs():
+            self._leave(await ensure_blob(self.run, self.source, [target], what, "blob"))
+
+    async def _at(self, target: Destination, waiting: Awaitable[None]) -> None:
+        try:
+            await blamed("destination", waiting)
+        except FastcopyError as error:
+            self._leave({target: error})
 
 
 def _once(children: Iterable[Descriptor]) -> tuple[Descriptor, ...]:

@@ -20,7 +20,7 @@ from fastcopy.errors import (
 )
 
 if TYPE_CHECKING:
-    from fastcopy._native import Pump, Report
+    from fastcopy._native import Outlet, Pump, Report
     from fastcopy.descriptor import Descriptor
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ async def in_thread(work: Callable[[], T], stop: Callable[[], None]) -> T:
 
 
 def failure_of(report: Report, what: Descriptor, pump: Pump, stall: float) -> FastcopyError | None:
-    """The error a report stands for, blamed on its side; None when the bytes are through or the answer decides."""
+    """The source's fault that a report stands for; None when the bytes are through or the destinations decide."""
     from fastcopy._native import Why
 
     blob = f"blob {what.digest}"
@@ -68,13 +68,21 @@ def failure_of(report: Report, what: Descriptor, pump: Pump, stall: float) -> Fa
         return LinkLost(f"reading {blob}: connection lost {at}{_detail(report)}", side="source")
     if report.why is Why.SOURCE_STALLED:
         return Stalled(f"reading {blob}: no byte for {stall:g} s {at}", side="source")
-    if report.why is Why.SINK_STALLED:
-        return Stalled(f"writing {blob}: no byte accepted for {stall:g} s {at}", side="destination")
-    if report.why is Why.SINK_FULL:
-        return NoSpace(f"writing {blob}: no space left {at}", side="destination")
-    if report.why is Why.SINK_LOST:
-        return LinkLost(f"writing {blob}: connection lost {at}{_detail(report)}", side="destination")
     return None
+
+
+def failure_of_outlet(report: Report, outlet: Outlet, what: Descriptor, stall: float) -> FastcopyError | None:
+    """What went wrong at one destination; None when it took everything (or answered, which decides)."""
+    from fastcopy._native import Why
+
+    blob, at = f"blob {what.digest}", f"after {outlet.sent} of {what.size} bytes"
+    if outlet.failed is None or outlet.failed is Why.DONE:
+        return None
+    if outlet.failed is Why.SINK_STALLED:
+        return Stalled(f"writing {blob}: no byte accepted for {stall:g} s {at}")
+    if outlet.failed is Why.SINK_FULL:
+        return NoSpace(f"writing {blob}: no space left {at}")
+    return LinkLost(f"writing {blob}: connection lost {at}{_detail(report)}")
 
 
 def _detail(report: Report) -> str:

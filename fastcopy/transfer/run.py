@@ -1,4 +1,4 @@
-"""What the steps of one run share: gate, single flight, knowledge of places, meters, and the one loop that repeats.
+"""What the steps of one run share: gate, leaders, knowledge of places, meters, and the one loop that repeats.
 
 Law: `perform` is the only place of the engine that tries again. It gives its slot back while it waits.
 """
@@ -18,7 +18,6 @@ from fastcopy.events import BlobMeter, Event, Retrying, Snapshot, Waiting
 from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
 from fastcopy.transfer.gate import Gate
-from fastcopy.transfer.shared import Shared
 
 if TYPE_CHECKING:
     from fastcopy._native import Rate
@@ -135,20 +134,23 @@ class Step(Generic[T]):
     what: str
     work: Callable[[], Awaitable[T]]
     source: str = ""  #: host key, "" when not involved
-    destination: str = ""
+    destinations: tuple[str, ...] = ()
     lane: Lane = Lane.SMALL
     size: int = 0
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """The hosts whose budgets it uses; source and destination of one host count apart."""
-        ends = (("<", self.source), (">", self.destination))
-        return tuple(mark + host for mark, host in ends if host)
+        source = ("<" + self.source,) if self.source else ()
+        return source + tuple(">" + host for host in self.destinations if host)
 
     def host_of(self, side: Side) -> str:
-        """The budget that an error of *side* is about."""
-        ends = {"source": self.source and "<" + self.source, "destination": self.destination and ">" + self.destination}
-        return ends.get(side, "")
+        """The budget that an error of *side* is about; "" when that cannot be told."""
+        if side == "source":
+            return self.source and "<" + self.source
+        if side == "destination" and len(self.destinations) == 1:
+            return self.destinations[0] and ">" + self.destinations[0]
+        return ""
 
 
 @dataclass
@@ -156,7 +158,6 @@ class Run:
     """One run of the engine: handed to every step."""
 
     gate: Gate
-    shared: Shared
     copy: CopyOptions
     options: RunOptions
     emit: Callable[[Event], None]

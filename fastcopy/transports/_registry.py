@@ -79,13 +79,12 @@ def _own_digest(raw: bytes, response: Response, reference: str) -> Digest:
     return digest
 
 
-def read_current(response: Response) -> tuple[Digest | None, int]:
-    """Digest and size a HEAD promises; (None, -1) if it does not exist or does not say (never an error)."""
+def read_current(response: Response) -> tuple[Digest | None, str]:
+    """Digest and media type a HEAD promises; (None, "") if it does not exist or does not say (never an error)."""
     claimed = response.headers.get("docker-content-digest")
     if response.status != 200 or not is_digest(claimed):
-        return None, -1
-    size = response.headers.integer("content-length")
-    return Digest(claimed), -1 if size is None else size
+        return None, ""
+    return Digest(claimed), response.headers.get("content-type").partition(";")[0].strip()
 
 
 def get_blob(repo: Repository, what: Descriptor, first: int = 0, last: int | None = None) -> Request:

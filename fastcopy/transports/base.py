@@ -105,6 +105,10 @@ class Source(ABC):
     async def manifest(self, digest: Digest | None = None) -> RawManifest:
         """The manifest the reference names, or the one with *digest*: verified against it, verbatim."""
 
+    async def head(self) -> tuple[Digest | None, str]:
+        """Digest and media type of what the reference names, if that is cheaper than `manifest`; else (None, "")."""
+        return None, ""
+
     @abstractmethod
     async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
         """Open bytes *first* to *last* (inclusive; default: the end) of a blob. MUST start exactly at *first*."""
@@ -139,8 +143,8 @@ class Destination(ABC):
         """Whether the blob is there already, complete."""
 
     @abstractmethod
-    async def begin(self, what: Descriptor, mount_from: str = "") -> Upload | None:
-        """Start an upload; None when the blob was mounted from the place *mount_from* instead."""
+    async def begin(self, what: Descriptor) -> Upload:
+        """Start an upload."""
 
     async def mount(self, what: Descriptor, mount_from: str) -> bool:
         """Take the blob from the place *mount_from* of the same host; False is not an error."""

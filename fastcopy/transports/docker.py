@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import FastcopyError, LinkLost
+from fastcopy.errors import FastcopyError, LinkLost, ProtocolBroken
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Url
 from fastcopy.names import DockerRef, image_name
@@ -83,10 +83,9 @@ class RegistrySource(Source):
         response = await self.registry.client.request(ask.get_manifest(self.repo, reference))
         return RawManifest(*ask.read_manifest(response, self.repo, reference))
 
-    async def head(self) -> Digest | None:
-        """What the reference points to, as far as HEAD tells; may only conclude "unchanged"."""
+    async def head(self) -> tuple[Digest | None, str]:
         request = ask.get_manifest(self.repo, self.ref.reference, "HEAD")
-        return ask.read_current(await self.registry.client.request(request))[0]
+        return ask.read_current(await self.registry.client.request(request))
 
     async def tags(self) -> AsyncIterator[list[str]]:
         """Tags, page by page, in the registry's order."""
@@ -183,7 +182,8 @@ class RegistryDestination(Destination):
         if not self.ref.reference:
             return None
         request = ask.get_manifest(self.repo, self.ref.reference, "HEAD")
-        return ask.read_current(await self.registry.client.request(request))[0]
+        digest, _ = ask.read_current(await self.registry.client.request(request))
+        return digest
 
     async def has_blob(self, what: Descriptor) -> bool:
         response = await self.registry.client.request(ask.head_blob(self.repo, what))
@@ -199,9 +199,8 @@ class RegistryDestination(Destination):
         where = f"/v2/{self.place}/blobs/uploads/ in {self.host}"
         return ask.read_started(response, request.url, where)
 
-    async def begin(self, what: Descriptor, mount_from: str = "") -> Upload | None:
-        location = await self._start(what, mount_from)
-        return None if location is None else PushedUpload(self.registry, self.repo, what, location)
+    async def begin(self, what: Descriptor) -> Upload:
+        return PushedUpload(self.registry, self.repo, what, await self._location(what))
 
     async def mount(self, what: Descriptor, mount_from: str) -> bool:
         location = await self._start(what, mount_from)
@@ -209,10 +208,15 @@ class RegistryDestination(Destination):
             self._spare[what.digest] = location
         return location is None
 
-    async def write_blob(self, what: Descriptor, data: bytes) -> None:
+    async def _location(self, what: Descriptor) -> Url:
+        """An open upload: the one a refused mount left behind, or a new one."""
         location = self._spare.pop(what.digest, None) or await self._start(what, "")
-        if location is not None:
-            await write_small(self.registry, self.repo, what, location, data)
+        if location is None:
+            raise ProtocolBroken("the registry answered 201 to the start of an upload that carried no blob", status=201)
+        return location
+
+    async def write_blob(self, what: Descriptor, data: bytes) -> None:
+        await write_small(self.registry, self.repo, what, await self._location(what), data)
 
     async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
         reference = (self.ref.reference if top else "") or str(digest)

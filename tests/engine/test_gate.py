@@ -1,8 +1,6 @@
-"""The gate admits, times and survives cancellation; single flight computes once and forgets failures."""
+"""The gate admits, times and survives cancellation; several things at once raise one error at most."""
 
 from __future__ import annotations
-
-from functools import partial
 
 import pytest
 import trio
@@ -11,7 +9,7 @@ import trio.testing
 from fastcopy.errors import LinkLost, TooManyRequests
 from fastcopy.schedule import Lane, Limits, Schedule
 from fastcopy.transfer.gate import Gate
-from fastcopy.transfer.shared import Shared, gather
+from fastcopy.transfer.together import gather
 
 ONE = Limits(start={Lane.SMALL: 1, Lane.BULK: 1}, ceiling={Lane.SMALL: 1, Lane.BULK: 1})
 
@@ -61,77 +59,6 @@ async def test_retry_after_is_kept_to_the_second(autojump_clock: trio.testing.Mo
         nursery.cancel_scope.cancel()
 
     assert waited == pytest.approx(30.0)
-
-
-async def test_concurrent_callers_share_one_computation(autojump_clock: trio.testing.MockClock) -> None:
-    """Ten callers for one key cause one run of the work, and all get its result."""
-    runs = []
-
-    async def work() -> int:
-        runs.append(1)
-        await trio.sleep(1)
-        return 42
-
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        results = await gather(*(partial(shared.get, "key", work) for _ in range(10)))
-
-    assert results == [42] * 10
-    assert len(runs) == 1
-
-
-async def test_failure_reaches_every_waiter_and_is_forgotten(autojump_clock: trio.testing.MockClock) -> None:
-    """All waiters see the error; the next caller computes anew."""
-    attempts = []
-
-    async def work() -> str:
-        attempts.append(1)
-        await trio.sleep(0.1)
-        if len(attempts) == 1:
-            raise LinkLost("gone")
-        return "fine"
-
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        failures = 0
-
-        async def wait() -> None:
-            nonlocal failures
-            with pytest.raises(LinkLost):
-                await shared.get("key", work)
-            failures += 1
-
-        async with trio.open_nursery() as waiters:
-            waiters.start_soon(wait)
-            waiters.start_soon(wait)
-        assert await shared.get("key", work) == "fine"
-
-    assert failures == 2
-
-
-async def test_work_nobody_waits_for_is_cancelled(autojump_clock: trio.testing.MockClock) -> None:
-    """When the last waiter is cancelled so is the work; one remaining waiter keeps it alive."""
-    cancelled = []
-
-    async def work() -> None:
-        try:
-            await trio.sleep(10)
-        except trio.Cancelled:
-            cancelled.append(1)
-            raise
-
-    async with trio.open_nursery() as nursery:
-        shared = Shared(nursery)
-        with trio.move_on_after(1):
-            await shared.get("key", work)
-        await trio.testing.wait_all_tasks_blocked()
-        assert cancelled == [1]
-
-        with trio.move_on_after(1):
-            await shared.get("key", work)
-        await shared.drain()
-
-    assert cancelled == [1, 1]
 
 
 async def test_gather_raises_the_first_failure_alone(autojump_clock: trio.testing.MockClock) -> None:
