@@ -93,7 +93,7 @@ def _endpoint(name: str, insecure: bool, host: str) -> Endpoint:
 
 
 def match_length(name: str, prefix: str) -> int:
-    """How many characters of *name* the *prefix* covers; -1 if it does not match. Cuts are at ``/``, ``:`` and ``@``."""
+    """How many characters of *name* the *prefix* covers, up to a ``/``, ``:``, ``@`` or the end; -1: no match."""
     if prefix.startswith("*."):
         start = name.find(prefix[1:])
         if start < 0 or "/" in name[:start]:
