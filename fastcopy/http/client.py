@@ -45,6 +45,7 @@ class Client:
     ) -> None:
         self.host = host
         self.trace = trace
+        self.requests = 0  #: heads sent so far, redirects and token requests included
         self.bodies: Literal["1.1", "2"] = "2" if host.http == "2" else "1.1"
         self._stall = run.stall
         self._reach = Reach(host, run.connect_timeout)
@@ -160,6 +161,7 @@ class Client:
         self, exchange: Exchange, request: Request, authorization: str | None, length: int | None
     ) -> tuple[str, str, list[tuple[str, str]]]:
         """Method, target and header fields as this link wants them."""
+        self.requests += 1
         link = exchange.link
         headers = [("host", link.origin.netloc), ("user-agent", self.host.user_agent), *request.headers]
         if authorization:

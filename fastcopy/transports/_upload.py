@@ -20,7 +20,8 @@ from fastcopy.transports.base import Upload
 
 if TYPE_CHECKING:
     from fastcopy._native import Outlet, Report
-    from fastcopy.http.client import Client, UploadLease
+    from fastcopy.http.client import Client
+    from fastcopy.http.lease import UploadLease
 
 
 @dataclass

@@ -22,7 +22,7 @@ from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManife
 
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Report
-    from fastcopy.http.client import BodyLease
+    from fastcopy.http.lease import BodyLease
 
 
 DISCARD_PIECE = 1 << 20
