@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastcopy.cli.call import Call
 from fastcopy.cli.govalues import quote
 from fastcopy.cli.names import parse
 from fastcopy.errors import BadManifest, BadName, FastcopyError, Unsupported, UsageError
 
+if TYPE_CHECKING:
+    from fastcopy.api import Inspected
+
 _TAGGED = ("docker", "docker-archive")
 
 
 async def inspect(call: Call) -> int:
     """Print what an image is: JSON, a template's output, the configuration, or the manifest byte by byte."""
-    from fastcopy import inspecting
     from fastcopy.api import inspect_async
 
     (image,) = call.arguments(1, "Exactly one argument expected")
-    raw, config, template = (call.parsed.get(name) for name in ("raw", "config", "format"))
-    if raw and template:
+    raw, config = bool(call.parsed.get("raw")), bool(call.parsed.get("config"))
+    if raw and call.parsed.get("format"):
         raise UsageError("raw output does not support format option")
     algorithm = _algorithm(call)
     call.prefix = f"Error parsing image name {quote(image)}: "
-    parse(image, f"Error parsing image name {quote(image)}")
+    parse(image, call.prefix.removesuffix(": "))
+    options = call.options()
     wants_tags = not (raw or config or call.parsed.get("no-tags"))
-    found = await inspect_async(image, call.options(), tags=wants_tags, raw=bool(raw and not config), trace=call.trace)
+    found = await inspect_async(image, options, tags=wants_tags, raw=raw and not config, trace=call.trace)
     call.prefix = ""
-    if raw and not config:
-        call.streams.write_bytes(found.top.raw)
+    if raw:
+        call.streams.write_bytes((found.config or b"") if config else found.top.raw)
     else:
-        shown = {"config": bool(config), "raw": bool(raw), "template": template, "algorithm": algorithm}
-        call.streams.write(inspecting.text(found, **shown))
+        call.streams.write(_shown(found, call.parsed.get("format", ""), algorithm, config=config))
     return 0
+
+
+def _shown(found: Inspected, template: str, algorithm: str, *, config: bool) -> str:
+    from fastcopy import gojson, gostruct, inspecting
+    from fastcopy.descriptor import Digest
+
+    if not config:
+        digest = found.top.digest if algorithm == "sha256" else Digest.of(found.top.raw, algorithm)
+        document = inspecting.inspect(
+            found.manifest, found.config, digest=digest, name=found.name, tags=found.tags or ()
+        )
+        return inspecting.show(document, template)
+    document = inspecting.config(found.manifest, found.config)
+    return inspecting.show(document, template) if template else gojson.dumps(gostruct.encode(document)) + "\n"
 
 
 def _algorithm(call: Call) -> str:
@@ -44,7 +61,7 @@ def _algorithm(call: Call) -> str:
 
 async def list_tags(call: Call) -> int:
     """Print the tags of a repository as JSON."""
-    from fastcopy import gojson
+    from fastcopy import inspecting
     from fastcopy.api import list_tags_async
 
     (repository,) = call.arguments(1, "Exactly one non-option argument expected")
@@ -52,8 +69,7 @@ async def list_tags(call: Call) -> int:
     options = call.options()
     call.prefix = "Error listing repository tags: "
     found = await list_tags_async(repository, options, trace=call.trace)
-    named = {"Repository": found.repository} if found.repository else {}
-    call.streams.print(gojson.dumps({**named, "Tags": found.tags}, indent=4))
+    call.streams.write(inspecting.tag_list(found.repository, found.tags))
     return 0
 
 
