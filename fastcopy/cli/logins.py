@@ -20,14 +20,19 @@ from fastcopy.options import Credentials, Options
 if TYPE_CHECKING:
     from fastcopy.http.credentials import CredentialStore
 
-_TWO_FILES = "options for paths to the credential file and to the Docker-compatible credential file can not be set simultaneously"
+_TWO_FILES = (
+    "options for paths to the credential file and to the Docker-compatible credential file "
+    "can not be set simultaneously"
+)
+_IN = ("login accepts only one registry to log in to", "please provide a registry to log in to")
+_OUT = ("logout accepts only one registry to log out from", "please provide a registry to log out from")
 
 
 def login(call: Call) -> int:
     """Check and keep credentials."""
     options = call.options()
     store = _store(call, options)
-    key = _registry(call, "login accepts only one registry to log in to", "please provide a registry to log in to")
+    key = _registry(call, *_IN)
     if call.parsed.get("get-login"):
         call.streams.print(store.get_login(key))
         return 0
@@ -58,9 +63,7 @@ def logout(call: Call) -> int:
         store.logout_all()
         call.streams.print("Removed login credentials for all registries")
         return 0
-    key = _registry(
-        call, "logout accepts only one registry to log out from", "please provide a registry to log out from"
-    )
+    key = _registry(call, *_OUT)
     store.logout(key)
     call.streams.print(f"Removed login credentials for {key}")
     return 0
