@@ -7,8 +7,7 @@ plain function, which must not block.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -20,25 +19,16 @@ from fastcopy.errors import BadName, FastcopyError, Unsupported
 from fastcopy.events import CopyDone, CopyReport, CopyStarted, OnEvent, ignore
 from fastcopy.options import Options
 from fastcopy.transfer.run import blamed
-from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
     from fastcopy.engine import Engine, Trace
+    from fastcopy.jobs import Rule
     from fastcopy.manifest import Manifest
+    from fastcopy.migrate.report import SyncReport
+    from fastcopy.migrate.runner import SyncOptions
     from fastcopy.transfer.image import Copied
 
 T = TypeVar("T")
-P = TypeVar("P", bound=Source | Destination)
-
-
-@asynccontextmanager
-async def closing(place: P) -> AsyncIterator[P]:
-    """Close *place* at the end, also when cancelled."""
-    try:
-        yield place
-    finally:
-        with trio.CancelScope(shield=True):
-            await place.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +70,15 @@ async def copy_async(
 
 
 async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) -> CopyReport:
-    from fastcopy.places import open_destination, open_source
+    from fastcopy.places import closing, open_destination, open_source
     from fastcopy.transfer.image import ImageCopy
 
     started = time.monotonic()
     origin_ref, target_ref = _parse(source, "Invalid source name"), _parse(destination, "Invalid destination name")
     emit(CopyStarted(source, destination, engine.run.meters))
     async with (
-        closing(await blamed("source", open_source(engine, origin_ref))) as origin,
-        closing(await blamed("destination", open_destination(engine, target_ref))) as target,
+        closing(await blamed("source", open_source(engine.source, origin_ref))) as origin,
+        closing(await blamed("destination", open_destination(engine.destination, target_ref))) as target,
     ):
         (result,) = (await ImageCopy(engine.run, origin, [target]).go()).values()
     if isinstance(result, FastcopyError):
@@ -103,6 +93,28 @@ def _parse(name: str, complaint: str) -> names.Ref:
         return names.parse(name)
     except BadName as error:
         raise BadName(f"{complaint} {name}: {error}") from None
+
+
+async def sync_async(
+    rules: Sequence[Rule],
+    options: Options | None = None,
+    sync: SyncOptions | None = None,
+    *,
+    on_event: OnEvent = ignore,
+    trace: Trace = None,
+) -> SyncReport:
+    """Copy everything *rules* select; failures of single images are in the report, not raised.
+
+    Raises BadConfig when two sources would be written to one destination.
+    """
+    from fastcopy.engine import running
+    from fastcopy.migrate.runner import Syncing, SyncOptions
+
+    async def work(engine: Engine) -> SyncReport:
+        on_event(CopyStarted("", "", engine.run.meters))
+        return await Syncing(engine, sync or SyncOptions()).go(rules)
+
+    return await running(options or Options(), work, emit=on_event, trace=trace)
 
 
 def _report(engine: Engine, copied: Copied, seconds: float) -> CopyReport:
@@ -131,11 +143,11 @@ async def inspect_async(
 
 
 async def _inspect(image: str, tags: bool, raw: bool, engine: Engine) -> Inspected:
-    from fastcopy.places import open_source
+    from fastcopy.places import closing, open_source
     from fastcopy.transfer.reading import Reader
 
     ref = _parse(image, "Error parsing image name")
-    async with closing(await open_source(engine, ref)) as source:
+    async with closing(await open_source(engine.source, ref)) as source:
         reader = Reader(engine.run, source)
         top = await reader.manifest(None)
         if raw:
@@ -149,7 +161,7 @@ async def _inspect(image: str, tags: bool, raw: bool, engine: Engine) -> Inspect
 async def _tags_of(engine: Engine, ref: names.DockerRef) -> list[str]:
     from fastcopy.places import open_repository
 
-    repository = await open_repository(engine, ref)
+    repository = await open_repository(engine.source, ref)
     return [tag async for page in repository.tags() for tag in page]
 
 

@@ -88,15 +88,34 @@ Trace = Callable[[str], None] | None
 
 
 class Engine:
-    """What a run works with: shared state and both sides' hosts."""
+    """What a run works with: shared state, and the hosts of both sides by the options they are reached with."""
 
-    def __init__(self, run: Run, source: Hosts, destination: Hosts) -> None:
-        self.run, self.source, self.destination = run, source, destination
+    def __init__(self, run: Run, options: Options, stack: AsyncExitStack, trace: Trace) -> None:
+        self.run, self.options = run, options
+        self._stack, self._trace = stack, trace
+        self._hosts: dict[tuple[str, HostOptions], Hosts] = {}
+
+    @property
+    def source(self) -> Hosts:
+        """The source side as the options say."""
+        return self.hosts("source", self.options.source)
+
+    @property
+    def destination(self) -> Hosts:
+        """The destination side as the options say."""
+        return self.hosts("destination", self.options.destination)
+
+    def hosts(self, side: str, options: HostOptions) -> Hosts:
+        """One side reached in another way (a list may have credentials of its own)."""
+        key = (side, options)
+        if key not in self._hosts:
+            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace)
+        return self._hosts[key]
 
     @property
     def requests(self) -> int:
         """Requests sent so far, by both sides."""
-        return self.source.requests + self.destination.requests
+        return sum(hosts.requests for hosts in self._hosts.values())
 
 
 async def running(
@@ -123,6 +142,4 @@ async def running(
 
 async def _with_hosts(run: Run, options: Options, work: Callable[[Engine], Awaitable[T]], trace: Trace) -> T:
     async with AsyncExitStack() as stack:
-        source = Hosts(options.source, options, stack, trace)
-        destination = Hosts(options.destination, options, stack, trace)
-        return await work(Engine(run, source, destination))
+        return await work(Engine(run, options, stack, trace))

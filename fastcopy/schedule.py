@@ -26,6 +26,7 @@ class Lane(enum.Enum):
 
     SMALL = "small"  #: heads, mounts, manifests, blobs that stay in memory
     BULK = "bulk"  #: bodies that stream
+    IMAGE = "image"  #: whole images of a long list: bounds how many are begun at once
 
 
 class Verdict(enum.Enum):
@@ -48,6 +49,11 @@ class Ticket:
     waiting: bool = True
 
 
+#: Images begun at once: enough to keep every lane full at 30 ms, few enough that the first ones are complete early
+#: and that their manifests (10 kB each as a rule, 4 MiB at most) stay small beside the slabs.
+IMAGES = 256
+
+
 @dataclass(slots=True)
 class Limits:
     """Where windows start and end. `total` bounds bulk tickets over all hosts (threads and slabs).
@@ -56,8 +62,8 @@ class Limits:
     public registries document (protocol reference 3.3); windows then grow on evidence.
     """
 
-    start: dict[Lane, int] = field(default_factory=lambda: {Lane.SMALL: 32, Lane.BULK: 8})
-    ceiling: dict[Lane, int] = field(default_factory=lambda: {Lane.SMALL: 128, Lane.BULK: 32})
+    start: dict[Lane, int] = field(default_factory=lambda: {Lane.SMALL: 32, Lane.BULK: 8, Lane.IMAGE: IMAGES})
+    ceiling: dict[Lane, int] = field(default_factory=lambda: {Lane.SMALL: 128, Lane.BULK: 32, Lane.IMAGE: IMAGES})
     total: int = 32
 
 
@@ -148,7 +154,8 @@ class Schedule:
         """The window of *host* in *lane*, made at first sight."""
         key = (host, lane)
         if key not in self._windows:
-            self._windows[key] = Window(float(self.limits.start[lane]), self.limits.ceiling[lane])
+            start, ceiling = self.limits.start.get(lane, IMAGES), self.limits.ceiling.get(lane, IMAGES)
+            self._windows[key] = Window(float(start), ceiling)
         return self._windows[key]
 
     def submit(self, ticket: Ticket) -> None:

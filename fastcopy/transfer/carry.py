@@ -184,7 +184,7 @@ class Carrier:
             data = await self.reader.read_some()
             if not data:
                 return await in_thread(pump.finish, pump.stop)
-            report = await in_thread(partial(pump.feed, data), pump.stop)
+            report: Report = await in_thread(partial(pump.feed, data), pump.stop)
             if report.why is not Why.DONE:
                 return report
 

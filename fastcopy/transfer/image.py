@@ -7,7 +7,7 @@ A destination that fails leaves with its error and the others go on; the source'
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fastcopy import media, platforms
@@ -32,6 +32,7 @@ class Copied:
     digest: Digest
     media_type: str
     present: bool = False
+    source_digest: str = ""  #: what the source's name pointed to, when that is another manifest
     digest_map: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,7 +83,7 @@ class ImageCopy:
             if wanted and current.get(target) == wanted.digest:
                 self._present(target, wanted.digest, wanted.media_type)
         if self.aboard:
-            copied = await self._copy(top, wanted)
+            copied = replace(await self._copy(top, wanted), source_digest=top.digest)
             for target in self.aboard:
                 await self._at(target, target.commit())
             self.results |= dict.fromkeys(self.aboard, copied)

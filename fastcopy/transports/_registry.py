@@ -225,6 +225,26 @@ def list_tags(repo: Repository, page: Url | None = None) -> Request:
     return Request("GET", page or repo.url("tags/list"), scopes=repo.scopes("pull"), limit=TAGS_LIMIT)
 
 
+class _Catalog(msgspec.Struct):
+    repositories: list[str] | None = None
+
+
+def list_catalog(origin: Origin, page: Url | None = None) -> Request:
+    """GET the first or a further page of repositories."""
+    return Request("GET", page or Url(origin, "/v2/_catalog"), scopes=("registry:catalog:*",), limit=TAGS_LIMIT)
+
+
+def read_catalog(response: Response, here: Url) -> tuple[list[str], Url | None]:
+    """The repositories of this page, and the next page."""
+    if response.status != 200:
+        raise error_from(response, what="listing repositories")
+    try:
+        names = msgspec.json.decode(response.body, type=_Catalog).repositories or []
+    except msgspec.DecodeError as error:
+        raise ProtocolBroken(f"the list of repositories is not what the registry promises: {error}") from None
+    return names, _next_page(response, here)
+
+
 _NEXT = re.compile(r"""<([^>]*)>\s*;[^,]*\brel="?next"?""")
 
 

@@ -238,3 +238,16 @@ async def ping(registry: Registry) -> None:
     response = await registry.client.request(ask.check_api(registry.client.host.api))
     if response.status != 200:
         raise error_from(response, what=f"checking {registry.name}")
+
+
+async def catalog(registry: Registry) -> list[str]:
+    """Every repository that the registry lists (distribution's _catalog, not in the OCI specification)."""
+    found: list[str] = []
+    request = ask.list_catalog(registry.client.host.api)
+    while True:
+        response = await registry.client.request(request)
+        page, following = ask.read_catalog(response, request.url)
+        found += page
+        if following is None or following == request.url:
+            return found
+        request = ask.list_catalog(registry.client.host.api, following)
