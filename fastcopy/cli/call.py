@@ -5,6 +5,7 @@ Owns the wording of the fatal line. Knows no command.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -60,6 +61,12 @@ class Call:
         return self.parsed.positionals
 
 
+class Terminated(FastcopyError):
+    """SIGTERM ended a command that could not be drained; the exit code is the one a shell gives for it."""
+
+    slug, exit_code = "terminated", 128 + signal.SIGTERM
+
+
 class WrongArguments(FastcopyError):
     """The number of positionals is wrong."""
 
@@ -85,7 +92,7 @@ def exit_code(error: FastcopyError, command: str) -> int:
     """0, 1, 2 or 130 for skopeo's commands: 2 when the registry says that the manifest does not exist."""
     if isinstance(error, Interrupted):
         return 130
-    if command in OWN_EXIT_CODES:
+    if command in OWN_EXIT_CODES or isinstance(error, Terminated):
         return error.exit_code
     return 2 if any(isinstance(each, ManifestUnknown) for each in _chain(error)) else 1
 
@@ -100,7 +107,9 @@ def fatal_text(error: FastcopyError, call: Call) -> str:
     """The text of the fatal line: skopeo's prefix, the side at fault, what happened, a hint."""
     text = str(error)
     name = call.sides.get(error.side, "")
+    if call.prefix:  # it names the image already
+        return call.prefix + text.removeprefix(f"initializing {error.side} {name}: ").removeprefix(call.prefix)
     if name and name not in text:
         phase = "" if call.show is None or call.show.began else "initializing "
         text = f"{phase}{error.side} {name}: {text}"
-    return text if text.startswith(call.prefix) else call.prefix + text
+    return text

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastcopy.cli.call import Call
+from fastcopy.cli.govalues import quote
 from fastcopy.cli.names import parse
 from fastcopy.cli.show import Show, choose
 from fastcopy.errors import FastcopyError
@@ -69,9 +70,11 @@ async def shown(call: Call, show: Show, source: str, destination: str, options: 
 def save(call: Call, report: CopyReport) -> None:
     """Write the digest (no newline behind it, as skopeo) and the report where they were asked for."""
     if name := call.parsed.get("digestfile"):
-        _write(name, report.digest, f"Failed to write digest to file {name!r}")
+        _write(name, report.digest, f"Failed to write digest to file {quote(name)}")
     if name := call.parsed.get("report"):
-        _write(name, json.dumps(asdict(report), default=dict, indent=2) + "\n", f"Failed to write report to {name!r}")
+        _write(
+            name, json.dumps(asdict(report), default=dict, indent=2) + "\n", f"Failed to write report to {quote(name)}"
+        )
 
 
 def _write(name: str, text: str, failure: str) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from fastcopy.cli.call import Call
 from fastcopy.cli.names import parse
+from fastcopy.errors import FastcopyError, ManifestUnknown
+
+#: skopeo's words for what is not there; it exits with 1 here, not with 2.
+_MISSING = "Unable to delete {}. Image may not exist or is not stored with a v2 Schema in a v2 registry"
 
 
 async def run(call: Call) -> int:
@@ -13,5 +17,8 @@ async def run(call: Call) -> int:
     (image,) = call.arguments(1, "Usage: delete imageReference")
     parse(image, f"Invalid source name {image}")
     call.sides["source"] = image
-    await delete_async(image, call.options(), trace=call.trace)
+    try:
+        await delete_async(image, call.options(), trace=call.trace)
+    except ManifestUnknown:
+        raise FastcopyError(_MISSING.format(image.removeprefix("docker://"))) from None
     return 0

@@ -19,6 +19,7 @@ _TAGGED = ("docker", "docker-archive")
 async def inspect(call: Call) -> int:
     """Print what an image is: JSON, a template's output, the configuration, or the manifest byte by byte."""
     from fastcopy.api import inspect_async
+    from fastcopy.names import image_name
 
     (image,) = call.arguments(1, "Exactly one argument expected")
     raw, config = bool(call.parsed.get("raw")), bool(call.parsed.get("config"))
@@ -26,7 +27,7 @@ async def inspect(call: Call) -> int:
         raise UsageError("raw output does not support format option")
     algorithm = _algorithm(call)
     call.prefix = f"Error parsing image name {quote(image)}: "
-    parse(image, call.prefix.removesuffix(": "))
+    call.sides["source"] = image_name(parse(image, call.prefix.removesuffix(": ")))
     options = call.options()
     wants_tags = not (raw or config or call.parsed.get("no-tags"))
     found = await inspect_async(image, options, tags=wants_tags, raw=raw and not config, trace=call.trace)
@@ -39,17 +40,15 @@ async def inspect(call: Call) -> int:
 
 
 def _shown(found: Inspected, template: str, algorithm: str, *, config: bool) -> str:
-    from fastcopy import gojson, gostruct, inspecting
+    from fastcopy import inspecting
     from fastcopy.descriptor import Digest
 
-    if not config:
-        digest = found.top.digest if algorithm == "sha256" else Digest.of(found.top.raw, algorithm)
-        document = inspecting.inspect(
-            found.manifest, found.config, digest=digest, name=found.name, tags=found.tags or ()
-        )
-        return inspecting.show(document, template)
-    document = inspecting.config(found.manifest, found.config)
-    return inspecting.show(document, template) if template else gojson.dumps(gostruct.encode(document)) + "\n"
+    if config:
+        return inspecting.show(inspecting.config(found.manifest, found.config), template)
+    digest = found.top.digest if algorithm == "sha256" else Digest.of(found.top.raw, algorithm)
+    tags = found.tags or ()
+    document = inspecting.inspect(found.manifest, found.config, digest=digest, name=found.name, tags=tags)
+    return inspecting.show(document, template)
 
 
 def _algorithm(call: Call) -> str:

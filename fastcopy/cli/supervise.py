@@ -14,18 +14,11 @@ from typing import Any
 
 import trio
 
-from fastcopy.cli.call import Call
+from fastcopy.cli.call import Call, Terminated
 from fastcopy.errors import FastcopyError, Interrupted, TimedOut
 
 #: Ctrl-C promises an exit within a second; cleaning up gets what is left after waking up and exiting.
 GRACE = 0.9
-TERMINATED = 128 + signal.SIGTERM
-
-
-class Terminated(FastcopyError):
-    """SIGTERM ended a command that could not be drained."""
-
-    slug, exit_code = "terminated", TERMINATED
 
 
 def run(work: Coroutine[Any, Any, int], call: Call) -> int:

@@ -85,7 +85,7 @@ def standing(event: Event) -> list[str]:
         case ListStarted():
             return list_lines(event)
         case ImageStarted():
-            return image_lines(event)
+            return image_lines(event, numbered=event.count > 1)
         case BlobDone():
             return [f"Copying {event.kind} {short(event.digest, event.kind)} {done_text(event)}"]
         case ManifestWritten():

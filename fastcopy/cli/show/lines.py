@@ -32,11 +32,15 @@ _WRITING = {"manifest": "Writing manifest to image destination", "list": "Writin
 
 
 class Lines:
-    """Writes skopeo's lines for a file or a pipe, complete digests included."""
+    """Writes skopeo's lines for a file or a pipe, complete digests included.
+
+    Images of a list are copied side by side, so their lines mix where skopeo's follow each other.
+    """
 
     def __init__(self, write: Write) -> None:
         self._write = write
         self._images = 0
+        self._lists = 0
         self._configs: list[str] = []  # skopeo copies configs last; ours run beside the layers, so their lines wait
 
     def event(self, event: Event) -> None:
@@ -47,10 +51,11 @@ class Lines:
     def _lines(self, event: Event) -> list[str]:
         match event:
             case ListStarted():
+                self._lists += 1
                 return list_lines(event)
             case ImageStarted():
                 self._images += 1
-                return image_lines(event)
+                return image_lines(event, numbered=bool(self._lists))
             case BlobStarted(kind="config"):
                 self._configs.append(f"Copying config {event.digest}")
             case BlobStarted():
@@ -80,9 +85,9 @@ def list_lines(event: ListStarted) -> list[str]:
     return ["Getting image list signatures", chosen]
 
 
-def image_lines(event: ImageStarted) -> list[str]:
-    """The lines that open an image, inside of a list or alone."""
-    head = [f"Copying image {event.digest} ({event.index}/{event.count})"] if event.count > 1 else []
+def image_lines(event: ImageStarted, *, numbered: bool) -> list[str]:
+    """The lines that open an image; images of a list are numbered."""
+    head = [f"Copying image {event.digest} ({event.index}/{event.count})"] if numbered else []
     return [*head, SIGNATURES]
 
 
