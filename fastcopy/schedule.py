@@ -113,7 +113,7 @@ class _Queue:
 
     def pop(self) -> Ticket | None:
         self._served += 1
-        oldest = self.lane is Lane.SMALL or self._served % OLDEST_EVERY == 0
+        oldest = self.lane is not Lane.BULK or self._served % OLDEST_EVERY == 0
         ticket = self._oldest() if oldest else self._largest()
         if ticket:
             ticket.waiting = False
