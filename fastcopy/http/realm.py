@@ -33,7 +33,7 @@ def check_realm(realm: str, asked: Url, *, insecure: bool) -> Url:
     except ProtocolBroken as problem:
         raise ProtocolBroken(f"the token server's address (realm) is not usable: {problem.message}") from None
     home = same_host(url.origin, asked.origin)
-    if url.origin.scheme != "https" and not (home and insecure and asked.origin.scheme == "http"):
+    if url.origin.scheme != "https" and not (home and insecure):
         raise Denied(f"the token server {url.origin} is not reached by https; no credentials are sent there")
     if not home:
         _check_place(url.origin, asked.origin)

@@ -151,8 +151,8 @@ class Request:
 
     method: str
     url: Url
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  #: may hold credentials
+    body: bytes | None = field(default=None, repr=False)  #: a token request's holds a password
     scopes: tuple[str, ...] = ()
     limit: int = 4 << 20
     patience: float = 60.0
