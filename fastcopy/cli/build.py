@@ -24,12 +24,12 @@ _PREFIXES = {"source": ("src-", ""), "destination": ("dest-",)}
 
 def options_of(parsed: Parsed) -> Options:
     """Options as the command line asks; raises UsageError, or Unsupported for a refused flag."""
-    refuse(parsed)
     slices = _plain_fields(parsed)
     for side in ("source", "destination"):
         slices[side] |= _host_fields(parsed, side)
     slices["copy"] |= _copy_fields(parsed)
     slices["run"] |= {"retries": max(0, parsed.get("retry-times"))} if parsed.given("retry-times") else {}
+    refuse(parsed)
     return Options(
         copy=CopyOptions(**slices["copy"]),
         run=RunOptions(**slices["run"]),

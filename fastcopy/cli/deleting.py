@@ -13,12 +13,12 @@ _MISSING = "Unable to delete {}. Image may not exist or is not stored with a v2 
 async def run(call: Call) -> int:
     """Delete; prints nothing."""
     from fastcopy.api import delete_async
+    from fastcopy.names import DockerRef, with_default_tag
 
     (image,) = call.arguments(1, "Usage: delete imageReference")
-    parse(image, f"Invalid source name {image}")
-    call.sides["source"] = image
+    ref = parse(image, f"Invalid source name {image}")
     try:
         await delete_async(image, call.options(), trace=call.trace)
     except ManifestUnknown:
-        raise FastcopyError(_MISSING.format(image.removeprefix("docker://"))) from None
+        raise FastcopyError(_MISSING.format(with_default_tag(ref) if isinstance(ref, DockerRef) else ref)) from None
     return 0

@@ -10,6 +10,7 @@ from fastcopy.cli.flags import BOOL, DURATION, INT, INTS, PATH, RATE, SIZE, STRI
 
 _AUTHFILE = "path of the registry credentials file. Default is ${XDG_RUNTIME_DIR}/containers/auth.json"
 _NO_SIGNING = "signing while copying is not implemented; sign the copied manifest with `standalone-sign`"
+_NO_CONVERTING = "manifests and layers are copied byte by byte; this version converts and recompresses nothing"
 _NO_CRYPT = "encrypted layers are copied as they are; encrypting and decrypting is not implemented"
 _HTTP = Kind("auto|1.1|2", go.OneOf("auto", "1.1", "2"))
 _PROGRESS = Kind("auto|tty|plain|json|none", go.OneOf("auto", "tty", "plain", "json", "none"))
@@ -101,12 +102,13 @@ DESTINATION = (
     Flag("dest-compress", BOOL, "Compress tarball image layers when saving to directory using the 'dir' transport. "
          "(default is same compression type as source)", to="<copy.compress>"),
     Flag("dest-compress-format", STRING, "FORMAT to use for the compression", to="copy.compression_format",
-         shown="FORMAT"),
-    Flag("dest-compress-level", INT, "LEVEL to use for the compression", to="copy.compression_level", shown="LEVEL"),
+         refused=_NO_CONVERTING, shown="FORMAT"),
+    Flag("dest-compress-level", INT, "LEVEL to use for the compression", to="copy.compression_level",
+         refused=_NO_CONVERTING, shown="LEVEL"),
     Flag("dest-decompress", BOOL, "Decompress tarball image layers when saving to directory using the 'dir' transport. "
          "(default is same compression type as source)", to="<copy.compress>"),
     Flag("dest-force-compress-format", BOOL, "Force exclusive use of the compression algorithm set in "
-         "--dest-compress-format", to="copy.force_compression"),
+         "--dest-compress-format", to="copy.force_compression", refused=_NO_CONVERTING),
     Flag("dest-oci-accept-uncompressed-layers", BOOL, "Allow uncompressed image layers when saving to an OCI image "
          "using the 'oci' transport. (default is to compress things that aren't compressed)",
          to="copy.accept_uncompressed"),
@@ -136,7 +138,7 @@ SIGNING = (
 
 COPYING = (
     Flag("format", STRING, "MANIFEST TYPE (oci, v2s1, or v2s2) to use in the destination (default is manifest type of "
-         "source, with fallbacks)", to="<copy.format>", short="f"),
+         "source, with fallbacks)", to="<copy.format>", refused=_NO_CONVERTING, short="f"),
     Flag("preserve-digests", BOOL, "Preserve digests of images and lists", to="copy.preserve_digests"),
     Flag("remove-list-signatures", BOOL, "Do not copy the signatures of the list from source",
          refused="list signatures cannot be removed apart from those of the images; use --remove-signatures"),
@@ -164,7 +166,7 @@ COPY = (
     Flag("sign-identity", STRING, "Identity of signed image, must be a fully specified docker reference",
          refused=_NO_SIGNING),
     Flag("strip-removed-platforms", BOOL, "Remove the instances that are not copied from the list",
-         to="copy.strip_removed_platforms"),
+         to="copy.strip_removed_platforms", refused=_NO_CONVERTING),
 )  # fmt: skip
 
 SYNC = (
@@ -217,7 +219,7 @@ OWN_COPYING = (
     Flag("src-http", _HTTP, "the same, for the source only", to="<source.http>", ours=True),
     Flag("dest-http", _HTTP, "the same, for the destination only", to="<destination.http>", ours=True),
     Flag("bwlimit", RATE, "at most so many bytes per second over all transfers, as 20MiB/s", to="run.bandwidth",
-         ours=True),
+         refused="transfers are not slowed down by this version", ours=True),
     Flag("memory", SIZE, "memory for all buffers together (default 96MiB)", to="run.memory", ours=True),
     Flag("progress", _PROGRESS, "how progress is shown; json writes one object per line to stdout", ours=True),
     Flag("report", STRING, "write what was done, as JSON, to FILE", shown="FILE", ours=True),
