@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fastcopy.descriptor import Digest
+
+
+class Child(NamedTuple):
+    """A manifest that an index names; its own bytes need not repeat their media type."""
+
+    digest: Digest
+    media_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,7 @@ class Entry:
     annotations: tuple[tuple[str, str], ...] = ()
     subject: Digest | None = None
     blobs: tuple[Digest, ...] = ()
-    children: tuple[Digest, ...] = ()
+    children: tuple[Child, ...] = ()
 
     def descriptor(self) -> dict[str, object]:
         """As a referrers index lists it (image-spec descriptor.md)."""

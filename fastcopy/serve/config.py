@@ -6,6 +6,7 @@ leaves room. Refuses to know how any of it is carried out.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -81,7 +82,7 @@ class ServeConfig:
 
     directory: Path | None = None  #: an OCI image layout, made when missing; None serves from memory
     listen: str = "127.0.0.1:5000"
-    name: str = ""  #: repository for layout entries that name a bare tag; default: the directory's name
+    name: str = ""  #: repository for layout entries that name a bare tag; default: made of the directory's name
     tls: bool = False  #: with no tls_cert: a self-signed authority is made
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -102,6 +103,13 @@ class ServeConfig:
         if not port.isdigit() or int(port) > 65535:
             raise BadConfig(f"--listen wants HOST:PORT, not {self.listen!r}")
         return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 -- ":5000" is the user's own word for everywhere
+
+    @property
+    def repository(self) -> str:
+        """The repository of layout entries that name a bare tag."""
+        if self.name or self.directory is None:
+            return self.name
+        return re.sub(r"[^a-z0-9]+", "-", self.directory.absolute().name.lower()).strip("-") or "layout"
 
     @property
     def secure(self) -> bool:

@@ -29,6 +29,7 @@ class Link:
         self.stall = stall
         self.alpn = ""
         self.bytes_out = 0
+        self._returned = b""
 
     @property
     def tls(self) -> bool:
@@ -54,6 +55,9 @@ class Link:
     async def receive(self, max_bytes: int = _READ, patience: float | None = None) -> bytes:
         """Some bytes, b"" at the end; raises BodyLost."""
         await trio.lowlevel.checkpoint()
+        if self._returned:
+            data, self._returned = self._returned[:max_bytes], self._returned[max_bytes:]
+            return data
         deadline = trio.current_time() + (patience or self.stall)
         while True:
             try:
@@ -136,6 +140,10 @@ class Link:
                     limit -= len(data)
             except (BodyLost, OSError):
                 return
+
+    def unread(self, data: bytes) -> None:
+        """Give bytes back that the next receive() shall return."""
+        self._returned = data + self._returned
 
     def abort(self) -> None:
         """Close with a reset: the peer must not take what it has for a complete answer."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from fastcopy import media
 from fastcopy.descriptor import Digest
-from fastcopy.serve.catalogue import Entry
+from fastcopy.serve.catalogue import Child, Entry
 from fastcopy.serve.message import Refusal
 from fastcopy.serve.routes import digest_of
 
@@ -34,7 +34,7 @@ def examine(raw: bytes, content_type: str, digest: Digest | None = None) -> Entr
         annotations=_annotations(document),
         subject=_subject(document),
         blobs=_blobs(config, document),
-        children=_digests([child.get("digest", "") for child in _objects(document, "manifests")]),
+        children=tuple(_child(item) for item in _objects(document, "manifests")),
     )
 
 
@@ -65,6 +65,10 @@ def _blobs(config: dict[str, Any], document: dict[str, Any]) -> tuple[Digest, ..
     parts += _objects(document, "layers") + _objects(document, "blobs")
     ours = [part for part in parts if not (part.get("urls") and media.is_foreign(_text(part, "mediaType")))]
     return _digests([part.get("digest", "") for part in ours])
+
+
+def _child(item: dict[str, Any]) -> Child:
+    return Child(digest_of(str(item.get("digest", ""))), _text(item, "mediaType"))
 
 
 def _subject(document: dict[str, Any]) -> Digest | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Statuses whose replies never have a body (RFC 9110 6.4.1).
 BODILESS = frozenset({204, 304})
+#: The first bytes of an HTTP/2 client (RFC 9113 3.4).
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 class BodyLost(Exception):  # an event of the wire, not an error a user meets

@@ -6,6 +6,7 @@ Bodies below LARGE stay in the loop; above, one hand-over to the native pump (de
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 
 from fastcopy.serve.content import Spool
 from fastcopy.serve.link import Link
@@ -54,3 +55,28 @@ async def _send_encrypted(link: Link, fd: int, start: int, length: int) -> None:
             raise BodyLost
         await link.send(block)
         start += len(block)
+
+
+async def pieces(body: bytes | Slice | Chunks) -> AsyncIterator[memoryview]:
+    """A reply's body in pieces, for a front end that frames them; raises BodyLost, Hangup."""
+    if isinstance(body, bytes):
+        yield memoryview(body)
+    elif isinstance(body, Chunks):
+        async for chunk in body.source:
+            yield memoryview(chunk)
+    else:
+        with body.blob.open() as source:
+            at, end = body.start, body.start + body.length
+            while at < end:
+                block = _block(source, at, end)
+                yield block
+                at += len(block)
+
+
+def _block(source: int | bytes, start: int, end: int) -> memoryview:
+    if isinstance(source, bytes):
+        return memoryview(source)[start:end]
+    block = os.pread(source, min(_SLAB, end - start), start)
+    if not block:
+        raise BodyLost
+    return memoryview(block)

@@ -164,9 +164,9 @@ class Pushing:
         for digest in entry.blobs:
             if not self.store.holds(name, digest):
                 raise _unknown("blob", digest)
-        for digest in entry.children:
-            if self.store.catalogue.entry(name, digest) is None:
-                raise _unknown("manifest", digest)
+        for child in entry.children:
+            if self.store.catalogue.entry(name, child.digest) is None:
+                raise _unknown("manifest", child.digest)
 
     async def remove_manifest(self, _head: Head, _body: Body, route: Route) -> Reply:
         """end-9: by digest with its tags, or a tag alone."""

@@ -12,14 +12,16 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
-from fastcopy.errors import CannotConnect
+from fastcopy.errors import BadConfig, CannotConnect
 from fastcopy.serve import h1
 from fastcopy.serve.config import ServeConfig
+from fastcopy.serve.identity import server_identity
 from fastcopy.serve.link import Link
-from fastcopy.serve.message import Body, Handler, Head, Record, Reply
+from fastcopy.serve.message import PREFACE, Body, BodyLost, Handler, Head, Record, Reply
 from fastcopy.serve.registry import Registry
 from fastcopy.serve.store import Store
 
@@ -37,6 +39,7 @@ class Running:
     address: tuple[str, int]
     registry: Registry
     log: deque[Record] = field(default_factory=lambda: deque(maxlen=_LOG_LENGTH))
+    authority: Path | None = None  #: what clients must trust, where we made the certificate
     connections: int = 0  #: accepted so far
     handshakes_failed: int = 0
 
@@ -66,11 +69,11 @@ async def running(config: ServeConfig) -> AsyncIterator[Running]:
     """A server on a port of its own until the block ends; every connection is closed then."""
     store = await _open_store(config)
     try:
-        with _listening(config) as listener:
+        with _listening(config) as listener, server_identity(config) as identity:
             address = listener.getsockname()[:2]
-            server = Running(config, address, Registry(config, store))
+            server = Running(config, address, Registry(config, store), authority=identity.authority)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_accept, server, listener, _handler(server), _tls(config))
+                nursery.start_soon(_accept, server, listener, _handler(server), identity.context)
                 yield server
                 nursery.cancel_scope.cancel()
             server.registry.pushing.uploads.close()
@@ -86,9 +89,19 @@ async def serve(config: ServeConfig, *, task_status: trio.TaskStatus[Running] = 
 
 
 async def _open_store(config: ServeConfig) -> Store:
+    shared = config.behaviour.global_blobs
     if config.directory is None:
-        return Store()
-    raise NotImplementedError
+        return Store(shared=shared)
+    from fastcopy.serve.layout import LayoutStore
+
+    try:
+        store = LayoutStore(
+            config.directory, config.repository, durable=config.durable, read_only=config.read_only, shared=shared
+        )
+        await store.load()
+    except OSError as error:
+        raise BadConfig(f"cannot serve {config.directory}: {error.strerror}") from error
+    return store
 
 
 def _handler(server: Running) -> Handler:
@@ -101,17 +114,6 @@ def _handler(server: Running) -> Handler:
         return await middleware(head, body, answer)
 
     return wrapped
-
-
-def _tls(config: ServeConfig) -> ssl.SSLContext | None:
-    if not config.secure:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    assert config.tls_cert is not None
-    context.load_cert_chain(config.tls_cert, config.tls_key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 @contextlib.contextmanager
@@ -151,9 +153,37 @@ async def _connection(server: Running, sock: socket.socket, handler: Handler, tl
     try:
         if tls is not None and not await _shake_hands(server, link, tls):
             return
-        await h1.Conversation(link, handler, server.log.append, server.config.idle).run()
+        await _converse(server, link, handler)
     finally:
         link.close()
+
+
+async def _converse(server: Running, link: Link, handler: Handler) -> None:
+    """Speak what was agreed on: ALPN, or prior knowledge, which HTTP/2's preface shows (RFC 9113 3.3)."""
+    idle = server.config.idle
+    if await _speaks_h2(server, link):
+        from fastcopy.serve import h2  # 30 ms of imports that many servers never need
+
+        await h2.Conversation(link, handler, server.log.append, idle).run()
+    else:
+        await h1.Conversation(link, handler, server.log.append, idle).run()
+
+
+async def _speaks_h2(server: Running, link: Link) -> bool:
+    if link.tls or not server.config.http2:
+        return link.alpn == "h2"
+    start = b""
+    try:
+        while len(start) < len(PREFACE) and PREFACE.startswith(start):
+            more = await link.receive(4096, server.config.idle)
+            start += more
+            if not more:
+                break
+    except BodyLost:
+        return False
+    finally:
+        link.unread(start)
+    return start.startswith(PREFACE)
 
 
 async def _shake_hands(server: Running, link: Link, tls: ssl.SSLContext) -> bool:

@@ -13,11 +13,12 @@ from fastcopy.serve.content import Blob, Content, MemoryContent, Spool
 
 
 class Store:
-    """Repositories in memory."""
+    """Repositories in memory; `shared` blobs are seen from every repository."""
 
-    def __init__(self, content: Content | None = None) -> None:
+    def __init__(self, content: Content | None = None, *, shared: bool = False) -> None:
         self.catalogue = Catalogue()
         self.content: Content = content or MemoryContent()
+        self._shared = shared
 
     def refresh(self) -> None:
         """Take notice of what others changed; called before every request."""
@@ -28,11 +29,7 @@ class Store:
 
     def holds(self, name: str, digest: Digest) -> bool:
         """Whether the repository holds a blob."""
-        return self.catalogue.holds(name, digest)
-
-    def anywhere(self, digest: Digest) -> bool:
-        """Whether any repository holds a blob."""
-        return self.catalogue.anywhere(digest)
+        return self.catalogue.holds(name, digest) or (self._shared and self.catalogue.anywhere(digest))
 
     async def keep_blob(self, name: str, digest: Digest, spool: Spool) -> None:
         """Make a finished upload a blob of a repository."""
