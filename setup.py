@@ -1,0 +1,52 @@
+"""The Cython extensions and nothing else.
+
+They are optional: without a compiler, or when one fails, the plain twin serves. FASTCOPY_REQUIRE_NATIVE=1
+turns a failing build into an error; FASTCOPY_ASAN=1 builds with AddressSanitizer for `make asan`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+HERE = Path(__file__).parent
+NATIVE = Path("fastcopy/_native")
+REQUIRED = os.environ.get("FASTCOPY_REQUIRE_NATIVE") == "1"
+ASAN = os.environ.get("FASTCOPY_ASAN") == "1"
+
+# No -march: wheels run anywhere; SHA-NI and AES-NI are chosen at run time by libcrypto.
+FLAGS = ["-O2", "-fvisibility=hidden", "-Wall", "-Wno-unused-function"]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1"] if ASAN else []
+
+
+def extension(name: str, sources: list[str]) -> Extension:
+    """One module with its kernels; every header is a dependency, so that a change rebuilds it."""
+    files = [str(NATIVE / f"{name}.pyx"), *(str(NATIVE / "csrc" / source) for source in sources)]
+    return Extension(
+        f"fastcopy._native.{name}",
+        files,
+        include_dirs=[str(NATIVE)],
+        depends=[str(path.relative_to(HERE)) for path in (HERE / NATIVE / "csrc").glob("*.h")],
+        extra_compile_args=FLAGS + SANITIZE,
+        extra_link_args=SANITIZE + ["-pthread"],
+        optional=not REQUIRED,
+    )
+
+
+def extensions() -> list[Extension]:
+    """Cythonized, or none where Cython itself is missing."""
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        if REQUIRED:
+            raise
+        return []
+    kernels = ["base.c", "tls.c", "h2.c", "inlet.c", "outlet.c", "outlet_h2.c", "rate.c", "ring.c", "pump.c"]
+    modules = [extension("digest", ["sha.c"]), extension("pump", kernels)]
+    built: list[Extension] = cythonize(modules, build_dir="build/cython", language_level=3)
+    return built
+
+
+setup(ext_modules=extensions())
