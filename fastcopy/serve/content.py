@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Protocol
 
+from fastcopy._native import Hasher
 from fastcopy.descriptor import Digest
-from fastcopy.serve.hashing import Hasher
 
 #: Below this a blob in memory is a bytes object; above, a memory file that sendfile(2) and the pump can use.
 #: A descriptor per blob is dear (1024 by default), a copy of 64 KiB takes 10 microseconds.

@@ -1,6 +1,7 @@
 """Bodies on their way between a socket and a file: who carries them, the loop or a worker thread.
 
-Bodies below LARGE stay in the loop; above, one hand-over to the native pump (design: one road for bytes).
+Small bodies stay in the loop; large ones are handed over once (carrying.py). Files on plain connections go by
+sendfile(2) from the loop: the kernel copies nothing then, and there is no digest to compute.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 
+from fastcopy.serve import carrying
 from fastcopy.serve.content import Spool
 from fastcopy.serve.link import Link
 from fastcopy.serve.message import BodyLost, Chunks, Slice
@@ -17,6 +19,9 @@ _SLAB = 256 * 1024
 
 async def receive(link: Link, spool: Spool, length: int) -> None:
     """Move exactly `length` bytes from the connection into a spool; raises BodyLost, OSError."""
+    if length >= carrying.LARGE and carrying.has_room():
+        await carrying.receive(link, spool, length)
+        return
     slab = memoryview(bytearray(min(_SLAB, length)))
     while length:
         got = await link.receive_into(slab[: min(len(slab), length)])
@@ -41,10 +46,12 @@ async def _send_slice(link: Link, part: Slice) -> None:
     with part.blob.open() as source:
         if isinstance(source, bytes):
             await link.send(memoryview(source)[part.start : part.start + part.length])
-        elif link.tls:
-            await _send_encrypted(link, source, part.start, part.length)
-        else:
+        elif not link.tls:
             await link.send_file(source, part.start, part.length)
+        elif part.length >= carrying.LARGE and carrying.has_room():
+            await carrying.send(link, source, part.start, part.length)
+        else:
+            await _send_encrypted(link, source, part.start, part.length)
 
 
 async def _send_encrypted(link: Link, fd: int, start: int, length: int) -> None:

@@ -111,7 +111,11 @@ class Pushing:
 
     async def _pour(self, body: Body, session: Session) -> None:
         self._check_size(body.length or 0)
-        await body.pour(session.spool)
+        try:
+            await body.pour(session.spool)
+        except OSError:  # digested, perhaps not written: there is nothing to resume from
+            self.uploads.end(session)
+            raise
         self._check_size(session.offset)
 
     def _check_size(self, size: int) -> None:
