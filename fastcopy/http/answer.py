@@ -19,9 +19,10 @@ TEXT_LIMIT = 300
 #: C0, DEL, C1, and the characters that reorder or hide text on a terminal.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_NO_SPACE = re.compile(
-    r"quota|no space left on device|exceed the configured upper limit|storage limit|insufficient storage", re.IGNORECASE
-)
+#: distribution answers a full disk with 500 UNKNOWN and this in the detail (seen with 2.8.3).
+_FULL = re.compile(r"no space left on device|disk quota exceeded|insufficient storage", re.IGNORECASE)
+#: Harbor's and others' words for a project that has used up what it may store.
+_QUOTA = re.compile(r"quota|exceed the configured upper limit|storage limit", re.IGNORECASE)
 _SECRET = re.compile(r"(\?)[^\s\"'<>]+|\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 
 
@@ -34,9 +35,14 @@ class Answer:
     excerpt: str = ""
 
     @property
-    def no_space(self) -> bool:
-        """Whether the words speak of a full disk or a used up quota (no code is agreed on for that)."""
-        return bool(_NO_SPACE.search(f"{self.code} {self.message} {self.excerpt}"))
+    def disk_full(self) -> bool:
+        """Whether the words speak of a full disk (no code is agreed on for that)."""
+        return bool(_FULL.search(f"{self.message} {self.excerpt}"))
+
+    @property
+    def quota(self) -> bool:
+        """Whether the words speak of a used up quota (nor for that)."""
+        return bool(_QUOTA.search(f"{self.code} {self.message} {self.excerpt}"))
 
 
 def read_answer(response: Response) -> Answer:
@@ -67,15 +73,17 @@ def _answer(error: dict[str, Any]) -> Answer:
     code, message = error.get("code"), error.get("message")
     code = code if isinstance(code, str) and _CODE.fullmatch(code) else ""
     message = message if isinstance(message, str) else ""
-    return Answer(code.upper(), clean(message) + _which(error.get("detail")))
+    return Answer(code.upper(), clean(_with_detail(message, error.get("detail"))))
 
 
-def _which(detail: object) -> str:
-    """The digest a MANIFEST_BLOB_UNKNOWN speaks of."""
-    digest = detail.get("digest", detail.get("Digest")) if isinstance(detail, dict) else None
-    if isinstance(digest, str) and re.fullmatch(r"sha(256|512):[0-9a-f]{64,128}", digest):
-        return f" ({digest})"
-    return ""
+def _with_detail(message: str, detail: object) -> str:
+    """*message* with what makes it telling: the digest of a missing blob, the cause of an ``unknown error``."""
+    if isinstance(detail, dict):
+        digest = detail.get("digest", detail.get("Digest"))
+        known = isinstance(digest, str) and re.fullmatch(r"sha(256|512):[0-9a-f]{64,128}", digest)
+        return f"{message} ({digest})" if known else message
+    generic = message.lower() in ("", "unknown error")
+    return f"{message}: {detail}".lstrip(": ") if generic and isinstance(detail, str) and detail else message
 
 
 def _excerpt(text: str) -> str:

@@ -16,12 +16,15 @@ from http import HTTPStatus
 from fastcopy import errors
 from fastcopy.errors import Again, FastcopyError, PeerError
 from fastcopy.http.answer import Answer, read_answer
+from fastcopy.http.challenge import parse_challenges, pick
 from fastcopy.http.wire import Headers, Response
 
 #: A registry that asks for more is not waited for; its window is hours (protocol reference 5.6).
 LONGEST_PAUSE = 600.0
 #: Statuses after which the same request may succeed now (protocol reference 5.2).
 PASSING = frozenset({408, 425, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+#: The text of DENIED (distribution specification), which is also what a 401 insufficient_scope means.
+DENIED = "requested access to the resource is denied"
 #: Statuses that say "not by this version of HTTP" (protocol reference 5.2).
 OTHER_HTTP = frozenset({421, 426, 501, 505})
 
@@ -91,7 +94,7 @@ _CLIENT_FAULT = range(400, 500)
 
 def _by_code(answer: Answer, response: Response) -> Make | None:
     """The class that the body's error code names; none when the status alone must decide."""
-    if answer.no_space and response.status not in PASSING:
+    if answer.disk_full or (answer.quota and response.status in _CLIENT_FAULT and response.status != 429):
         return errors.NoSpace
     if response.status == 401:
         return errors.Denied if response.auth == "bearer" else errors.NeedsLogin
@@ -99,6 +102,8 @@ def _by_code(answer: Answer, response: Response) -> Make | None:
         return errors.TooManyRequests
     if response.status == 503 and "retry-after" in response.headers:
         return errors.TooManyRequests
+    if response.status == 400 and answer.code == "BLOB_UNKNOWN":
+        return CODES["MANIFEST_BLOB_UNKNOWN"]
     if response.status in _CLIENT_FAULT or answer.code == "TOOMANYREQUESTS":
         return CODES.get(answer.code)
     return None
@@ -116,6 +121,8 @@ def _by_status(status: int) -> Make:
 
 def _text(response: Response, answer: Answer) -> str:
     """skopeo's wording: the registry's own message, else the status."""
+    if response.status == 401 and _lacks_scope(response):
+        return DENIED
     if answer.message:
         return f"too many requests: {answer.message}" if response.status == 429 else answer.message
     if answer.code:
@@ -123,12 +130,17 @@ def _text(response: Response, answer: Answer) -> str:
     if response.status == 401:
         return "authentication required"
     if response.status == 403:
-        return "requested access to the resource is denied"
+        return DENIED
     if response.status == 429:
         return "too many requests"
     if response.status < 400 or response.status >= 500 or not answer.excerpt:
         return f"received unexpected HTTP status: {_phrase(response.status)}"
     return f'StatusCode: {response.status}, "{answer.excerpt}"'
+
+
+def _lacks_scope(response: Response) -> bool:
+    challenge = pick(parse_challenges(response.headers.all("www-authenticate")), "bearer")
+    return challenge is not None and challenge.params.get("error") == "insufficient_scope"
 
 
 def _phrase(status: int) -> str:
@@ -216,6 +228,8 @@ class Step(enum.Enum):
     OVER_HTTP1 = "repeat over HTTP/1.1"
 
 
+#: 416 to an upload: the registry has another offset than we (protocol reference 5.2).
+_OUT_OF_STEP = {Kind.CHUNK: Step.ASK_STATUS, Kind.CLOSE: Step.RESTART}
 #: What follows a failure that leaves the server in doubt (protocol reference 5.2 and 5.5: PATCH and the closing PUT
 #: are not idempotent, everything else is).
 _DOUBT = {Kind.CHUNK: Step.ASK_STATUS, Kind.CLOSE: Step.ASK_BLOB}
@@ -230,10 +244,12 @@ def next_step(kind: Kind, error: FastcopyError, *, sent: bool = True, body_began
     status = error.status if isinstance(error, PeerError) else 0
     if status in OTHER_HTTP:
         return Step.OVER_HTTP1
+    if status == 416 and kind in _OUT_OF_STEP:
+        return _OUT_OF_STEP[kind]
     if error.again is Again.NEVER:
         return Step.WITHOUT_MOUNT if kind is Kind.MOUNT and isinstance(error, _MOUNT_REFUSED) else Step.FAIL
     if error.again is Again.FRESH:
-        return _fresh(kind)
+        return _fresh(kind, error)
     if not sent:
         return Step.AGAIN
     if kind is Kind.READ and body_began:
@@ -245,9 +261,12 @@ def next_step(kind: Kind, error: FastcopyError, *, sent: bool = True, body_began
 _MOUNT_REFUSED = (errors.AuthError, errors.NotThere, PeerError)
 
 
-def _fresh(kind: Kind) -> Step:
+_UPLOADING = frozenset({Kind.START, Kind.MOUNT, Kind.CHUNK, Kind.CLOSE})
+
+
+def _fresh(kind: Kind, error: FastcopyError) -> Step:
     if kind is Kind.READ:
         return Step.AGAIN  # a digest mismatch: once more, from another connection
-    if kind is Kind.CLOSE:
-        return Step.ASK_BLOB
-    return Step.RESTART if kind in (Kind.CHUNK, Kind.START, Kind.MOUNT) else Step.FAIL
+    if kind is Kind.CLOSE and isinstance(error, errors.UploadLost):
+        return Step.ASK_BLOB  # what we lost track of may have been committed
+    return Step.RESTART if kind in _UPLOADING else Step.FAIL
