@@ -14,6 +14,7 @@ from typing import Final
 from fastcopy import imageconfig, media
 from fastcopy.convert import _schema1
 from fastcopy.convert._lists import index_subset, rewrite_index
+from fastcopy.convert._schema1 import schema2_config
 from fastcopy.convert._shapes import (
     DOCKER_DESCRIPTOR,
     OCI_DESCRIPTOR,
@@ -28,7 +29,7 @@ from fastcopy.errors import BadManifest, Unsupported
 from fastcopy.gostruct import Struct, StructType
 from fastcopy.manifest import Manifest
 
-__all__ = ["Converted", "artifact_message", "convert", "index_subset", "rewrite_index"]
+__all__ = ["Converted", "artifact_message", "convert", "index_subset", "rewrite_index", "schema2_config"]
 
 _CONFIG_TYPES: Final = {media.OCI_MANIFEST: media.OCI_CONFIG, media.DOCKER_MANIFEST: media.DOCKER_CONFIG}
 _DESCRIPTORS: Final = {media.OCI_MANIFEST: OCI_DESCRIPTOR, media.DOCKER_MANIFEST: DOCKER_DESCRIPTOR}
@@ -164,7 +165,7 @@ def _from_schema1(
         for layer, diff_id, new in zip(manifest.v1.layers, diff_ids, layers or manifest.layers, strict=True)
         if not layer.empty
     ]
-    config_raw = _schema1.schema2_config(manifest.v1, [diff_id for diff_id, _ in full])
+    config_raw = schema2_config(manifest.v1, [diff_id for diff_id, _ in full])
     if to == media.OCI_MANIFEST:
         config_raw = imageconfig.oci_bytes(config_raw)
     config = Descriptor(Digest.of(config_raw), len(config_raw), _CONFIG_TYPES[to])

@@ -22,7 +22,7 @@ EMPTY_LAYER: Final = bytes.fromhex("1f8b080000096e8800ff621805a360148c5800080000
 EMPTY_DIGEST: Final = Digest("sha256:a3ed95caeb02ffe68cdd9fd84406680ae93d633cb16422d00e8a7c22955b46d4")
 
 
-def schema2_config(v1: schema1.Schema1, diff_ids: Sequence[Digest]) -> bytes:
+def schema2_config(v1: schema1.Schema1, diff_ids: Sequence[str]) -> bytes:
     """The Docker config that containers/image makes of a schema 1 history and the non-empty layers' diff IDs."""
     top, raw = gostruct.decode(imageconfig.DOCKER_V1_IMAGE, v1.top.compat), v1.top.raw
     if top["DockerVersion"] and _version(top["DockerVersion"]) < (1, 8, 3):
