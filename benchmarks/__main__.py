@@ -94,7 +94,9 @@ def _versions(programs: Mapping[str, Program], registry: Program) -> dict[str, s
         inside = ["chroot", str(program.chroot)] if program.chroot else []
         flags = VERSION_FLAGS.get(name, ("--version",))
         if name != "floor":
-            found[name] = version_of([*inside, *program.start, *flags], cwd=REPOSITORY) or "unknown"
+            package = version_of([*inside, "dpkg-query", "-W", "-f", "Debian package ${Version}", name])
+            said = version_of([*inside, *program.start, *flags], cwd=REPOSITORY)
+            found[name] = ", ".join(filter(None, (said, package))) or "unknown"
     if "fastcopy" in programs:
         code = "import fastcopy._native as n, ssl; print(n.BACKEND, '|', ssl.OPENSSL_VERSION)"
         found["fastcopy's backends"] = version_of([programs["fastcopy"].start[0], "-c", code], cwd=REPOSITORY)

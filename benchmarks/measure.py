@@ -32,7 +32,8 @@ class Sample:
 
     `wall`, `user`, `system`: seconds from exec to exit, of all the client's processes. `peak_mib`: the
     largest resident size, in MiB; for several processes the largest sum seen (sampled every 25 ms).
-    `source_cpu`, `destination_cpu`: CPU seconds of the two registries meanwhile.
+    `source_cpu`, `destination_cpu`: CPU seconds of the two registries meanwhile. `other_cpu`: CPU seconds
+    the machine spent on anything else (other people's work, stolen time): the noise of this sample.
     """
 
     wall: float
@@ -41,6 +42,7 @@ class Sample:
     peak_mib: float
     source_cpu: float = 0.0
     destination_cpu: float = 0.0
+    other_cpu: float = 0.0
     requests: Mapping[str, int] | None = None
 
     @property
@@ -140,3 +142,10 @@ def cpu_of(pid: int) -> float:
     """Return the CPU seconds a running process has used, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_cpu() -> float:
+    """Return the CPU seconds the whole machine has used or was robbed of (steal) since its start."""
+    fields = [int(number) for number in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

@@ -13,6 +13,7 @@ HEADINGS = (
     "tool", "wall s", "CPU s", "user + sys", "peak MiB", "registries' CPU s",
     "CPU / floor", "wall / floor", "CPU / best*", "wall / best*",
 )  # fmt: skip
+NOISE = 0.05
 UNITS = {"wall": "s", "cpu": "s", "peak_mib": "MiB", "parallelism": "cores"}
 WORDS = {"wall": "wall", "cpu": "CPU", "peak_mib": "peak memory", "parallelism": "CPU / wall"}
 
@@ -73,12 +74,26 @@ def _requests(table: Table) -> list[str]:
     return lines
 
 
-def table_text(table: Table) -> str:
+def _noise(table: Table, cores: int) -> list[str]:
+    """Name the rows that others disturbed: they had more than a twentieth of the machine meanwhile."""
+    shares = {
+        row.tool: max(sample.other_cpu / (sample.wall * cores) for sample in row.samples)
+        for row in table.rows.values()
+        if row.samples
+    }
+    return [
+        f"- {tool}: other work took up to {share:.0%} of the machine; measure again when it is idle"
+        for tool, share in shares.items()
+        if share > NOISE
+    ]
+
+
+def table_text(table: Table, cores: int) -> str:
     """Return one scenario's section."""
     repeats = max((len(row.samples) for row in table.rows.values()), default=0)
     parts = [f"### {table.name}: {table.title}", f"Medians of {repeats} (lowest..highest)."]
     parts.append(grid(HEADINGS, [_line(table, row) for row in table.rows.values()]))
-    notes = [_verdict(verdict) for verdict in judge(table)] + _requests(table)
+    notes = [_verdict(verdict) for verdict in judge(table)] + _requests(table) + _noise(table, cores)
     notes += [f"- {row.tool} failed: {error}" for row in table.rows.values() for error in row.errors]
     return "\n\n".join([*parts, "\n".join(notes)])
 
@@ -90,7 +105,7 @@ def run_text(run: Run) -> str:
     head += [f"- {name}: {version}" for name, version in run.versions.items()]
     head += [f"- {name}: {value}" for name, value in run.settings.items()]
     foot = "*best: the best verifying peer, metric by metric. CPU is user + system of all the client's processes."
-    return "\n\n".join(["\n".join(head), *(table_text(table) for table in run.tables), foot])
+    return "\n\n".join(["\n".join(head), *(table_text(table, machine.cores) for table in run.tables), foot])
 
 
 def compare_text(names: Sequence[str], runs: Sequence[Run]) -> str:

@@ -25,15 +25,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEAD_MAX 16384
+#define ROOM (256 * 1024) /* read buffer of one connection; a head must fit in it */
 
 static const char *directory;
 static atomic_llong bytes_in, uploads, manifests, serial;
 
 struct client {
     int fd;
-    char head[HEAD_MAX];
-    size_t have, end; /* bytes read; where the head ends */
+    char room[ROOM + 1];
+    size_t first, last; /* bytes read and not yet used are room[first..last] */
     char method[8], path[4096];
     long long length;
     int chunked, expects;
@@ -67,66 +67,75 @@ static void read_field(struct client *c, const char *line) {
     if (!strncasecmp(line, "expect: 100", 11)) c->expects = 1;
 }
 
-static int read_head(struct client *c) {
-    char *end;
-    c->length = c->chunked = c->expects = 0;
-    c->head[c->have] = 0;
-    while (!(end = strstr(c->head, "\r\n\r\n"))) {
-        if (c->have >= HEAD_MAX - 1) return -1;
-        ssize_t n = recv(c->fd, c->head + c->have, HEAD_MAX - 1 - c->have, 0);
-        if (n <= 0) return -1;
-        c->have += (size_t)n;
-        c->head[c->have] = 0;
-    }
-    c->end = (size_t)(end + 4 - c->head);
-    *end = 0;
-    for (char *line = strchr(c->head, '\n'); line; line = strchr(line + 1, '\n')) read_field(c, line + 1);
-    return sscanf(c->head, "%7s %4095s", c->method, c->path) == 2 ? 0 : -1;
+static int read_more(struct client *c) {
+    if (c->first) memmove(c->room, c->room + c->first, c->last - c->first);
+    c->last -= c->first, c->first = 0;
+    ssize_t n = c->last < ROOM ? recv(c->fd, c->room + c->last, ROOM - c->last, 0) : 0;
+    if (n <= 0) return -1;
+    c->last += (size_t)n;
+    return 0;
 }
 
-static void forget(struct client *c, size_t size) {
-    memmove(c->head, c->head + size, c->have - size);
-    c->have -= size;
+/* A client that tries HTTPS first must learn at once that this is plain HTTP, as Go's servers let it. */
+static int speaks_tls(struct client *c) { return c->first < c->last && c->room[c->first] == 0x16; }
+
+/* Returns what lies before the next *end*, as a string, and steps over it. */
+static char *read_until(struct client *c, const char *end) {
+    for (;;) {
+        c->room[c->last] = 0;
+        char *start = c->room + c->first, *found = strstr(start, end);
+        if (found) {
+            *found = 0;
+            c->first = (size_t)(found - c->room) + strlen(end);
+            return start;
+        }
+        if (read_more(c) || speaks_tls(c)) return NULL;
+    }
+}
+
+static int read_head(struct client *c) {
+    char *head = read_until(c, "\r\n\r\n");
+    if (!head) return -1;
+    c->length = c->chunked = c->expects = 0;
+    for (char *line = strchr(head, '\n'); line; line = strchr(line + 1, '\n')) read_field(c, line + 1);
+    return sscanf(head, "%7s %4095s", c->method, c->path) == 2 ? 0 : -1;
+}
+
+static long long use_read(struct client *c, long long most) {
+    long long n = (long long)(c->last - c->first) < most ? (long long)(c->last - c->first) : most;
+    c->first += (size_t)n;
+    atomic_fetch_add(&bytes_in, n);
+    return n;
 }
 
 /* MSG_TRUNC on TCP: the kernel drops the bytes without copying them to us. */
 static int discard(struct client *c, long long left) {
-    size_t kept = c->have < (size_t)left ? c->have : (size_t)left;
-    forget(c, kept);
-    atomic_fetch_add(&bytes_in, left);
-    for (left -= (long long)kept; left;) {
+    for (left -= use_read(c, left); left;) {
         ssize_t n = recv(c->fd, NULL, left < (1 << 20) ? (size_t)left : 1 << 20, MSG_TRUNC);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return -1;
         left -= n;
+        atomic_fetch_add(&bytes_in, n);
     }
     return 0;
 }
 
-static int read_line(struct client *c, char *line, size_t room) {
-    char *end;
-    while (c->head[c->have] = 0, !(end = strstr(c->head, "\r\n"))) {
-        if (c->have >= HEAD_MAX - 1) return -1;
-        ssize_t n = recv(c->fd, c->head + c->have, HEAD_MAX - 1 - c->have, 0);
-        if (n <= 0) return -1;
-        c->have += (size_t)n;
+/* Chunks are small and many: they are read in passing, the framing is in the bytes. */
+static int discard_chunks(struct client *c) {
+    for (;;) {
+        char *line = read_until(c, "\r\n");
+        if (!line) return -1;
+        long long size = strtoll(line, NULL, 16);
+        for (long long left = size; left; left -= use_read(c, left))
+            if (c->first == c->last && read_more(c)) return -1;
+        if (!read_until(c, "\r\n")) return -1;
+        if (!size) return 0;
     }
-    snprintf(line, room, "%.*s", (int)(end - c->head), c->head);
-    forget(c, (size_t)(end + 2 - c->head));
-    return 0;
 }
 
 static int discard_body(struct client *c) {
-    char line[64];
     if (c->expects && answer(c, "HTTP/1.1 100 Continue\r\n\r\n")) return -1;
-    if (!c->chunked) return discard(c, c->length);
-    for (;;) {
-        if (read_line(c, line, sizeof line)) return -1;
-        long long size = strtoll(line, NULL, 16);
-        if (size && discard(c, size)) return -1;
-        if (read_line(c, line, sizeof line)) return -1;
-        if (!size) return 0;
-    }
+    return c->chunked ? discard_chunks(c) : discard(c, c->length);
 }
 
 /* Which file a request means: DIR/HEX for a digest, what DIR/tag-NAME points at for a tag. */
@@ -199,10 +208,7 @@ static void *attend(void *data) {
     struct client *c = data;
     int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    while (!read_head(c)) {
-        forget(c, c->end);
-        if (discard_body(c) || dispatch(c)) break;
-    }
+    while (!read_head(c) && !discard_body(c) && !dispatch(c)) continue;
     close(c->fd);
     free(c);
     return NULL;
@@ -234,9 +240,9 @@ int main(int argc, char **argv) {
     pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
     for (int fd; listener >= 0;) {
         if ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0) continue;
-        struct client *c = calloc(1, sizeof *c);
+        struct client *c = malloc(sizeof *c);
         pthread_t thread;
-        c->fd = fd;
+        c->fd = fd, c->first = c->last = 0;
         if (pthread_create(&thread, &detached, attend, c)) close(fd), free(c);
     }
     return 1;
