@@ -56,7 +56,7 @@ class AuthFile:
     @classmethod
     def of(cls, document: dict[str, Any], where: str) -> AuthFile:
         """The entries of a decoded auth.json or config.json. Raises BadConfig."""
-        store = document.get("credsStore") or ""
+        store = document.get("credsStore", "")
         if not isinstance(store, str):
             raise BadConfig(f"{where}: credsStore is not a string")
         return cls(where, section(document, "auths", where), section(document, "credHelpers", where), store)

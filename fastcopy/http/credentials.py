@@ -95,7 +95,12 @@ class CredentialStore:
 
     @property
     def path(self) -> Path:
-        """The file that login writes and logout changes. Raises BadConfig when $XDG_RUNTIME_DIR does not exist."""
+        """The file that login writes and logout changes. Raises BadConfig when $XDG_RUNTIME_DIR does not exist.
+
+        With $DOCKER_CONFIG set it is docker's (skopeo 1.9 and 1.22 do so, though they read auth.json first).
+        """
+        if self._named is None and (folder := self._environ.get("DOCKER_CONFIG")):
+            return Path(folder) / "config.json"
         return self._named or runtime_path(self._environ, self._home)
 
     def login(self, name: str, credentials: Credentials) -> str:

@@ -88,10 +88,12 @@ def _run(name: str, action: str, text: str, environ: Mapping[str, str]) -> tuple
 
 def _talk(process: subprocess.Popen[bytes], text: bytes, name: str) -> bytes:
     deadline = time.monotonic() + TIME_LIMIT
+    unsent: bytes | None = text
     while time.monotonic() < deadline:
         try:
-            return process.communicate(text, timeout=0.1)[0]
+            return process.communicate(unsent, timeout=0.1)[0]
         except subprocess.TimeoutExpired:
+            unsent = None  # communicate goes on with what it was given
             _check_cancelled()
     raise AuthError(f"credential helper docker-credential-{name} did not answer within {TIME_LIMIT:g} seconds")
 
