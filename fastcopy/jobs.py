@@ -37,7 +37,7 @@ class Access:
     """
 
     credentials: Credentials | None = None
-    secret_from: Mapping[str, str] = field(default_factory=dict, hash=False)
+    secret_from: Mapping[str, str] = field(default_factory=dict, compare=False)
     anonymous: bool = False
     authfile: Path | None = None
     tls_verify: bool | None = None
@@ -62,7 +62,8 @@ class Access:
 class Settings:
     """How a rule's images are copied; None leaves the command line's choice alone."""
 
-    platforms: tuple[Platform, ...] = ()
+    platform: Platform | None = None  #: copy this one instance of an index, as a single image
+    platforms: tuple[Platform, ...] = ()  #: copy these instances of an index, and the index
     all_platforms: bool | None = None
     referrers: bool | None = None  #: follow the OCI 1.1 referrers of each image, recursively
     referrer_types: tuple[str, ...] = ()  #: only these artifact types; () means all
@@ -187,7 +188,7 @@ class Job:
                 "1",
                 self.source,
                 self.destination,
-                ",".join(map(str, kept.platforms)),
+                f"{kept.platform or ''} {','.join(map(str, kept.platforms))}",
                 f"{kept.all_platforms} {kept.referrers} {kept.digest_tags}",
                 ",".join(kept.referrer_types),
             ]

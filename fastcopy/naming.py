@@ -116,6 +116,17 @@ def completed(template: str) -> str:
     return template if pointed or (slash and not {":", "@"}.isdisjoint(last)) else template.rstrip("/") + "{reference}"
 
 
+def fixed_prefix(template: str) -> str:
+    """``host/path`` of a template up to its first placeholder: what logins are looked up by."""
+    fixed = ""
+    for is_placeholder, text in tokens(template.removeprefix("docker://")):
+        if is_placeholder:
+            break
+        fixed += text
+    head, slash, last = fixed.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}".rstrip("/") if slash else fixed
+
+
 def values(source: DockerRef, name: Name, *, base: str = "", renames: tuple[Rename, ...] = ()) -> dict[str, str]:
     """The placeholders' values for *name* of the repository *source*; *base* is cut off for {path}."""
     path = below(source, base)

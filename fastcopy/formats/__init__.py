@@ -60,13 +60,21 @@ def _read_file(path: str) -> bytes:
 
 def _reader(format: Format) -> Reader:
     """The front end of *format*, imported when it is needed."""
-    from fastcopy.formats import pairs, skopeo
+    from fastcopy.formats import dregsy, image_syncer, native, pairs, regsync, skopeo
 
     match format:
+        case "native":
+            return native.parse
         case "list":
             return pairs.parse
         case "mapping":
             return lambda text, name, given: pairs.parse(text, name, given, pairs_only=True)
         case "skopeo":
             return skopeo.parse
+        case "image-syncer":
+            return image_syncer.parse
+        case "regsync":
+            return regsync.parse
+        case "dregsy":
+            return dregsy.parse
     raise BadConfig(f"unknown format {format!r}")

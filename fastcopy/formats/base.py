@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from fastcopy.errors import BadConfig, BadName, UsageError
-from fastcopy.jobs import Rule
+from fastcopy.formats.document import Document, read_json, read_toml, read_yaml
+from fastcopy.jobs import Access, Rule
 from fastcopy.names import parse_docker
 
 Format = Literal["native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping"]
 FORMATS: Final[tuple[Format, ...]] = ("native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping")
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _TRANSPORTS: Final = ("dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "tarball")
 
 
@@ -92,6 +95,41 @@ def registry_prefix(text: str, flag: str) -> str:
     except BadName as problem:
         raise UsageError(f"{flag} {text}: {problem.message}") from None
     return bare
+
+
+def access_for(table: Mapping[str, Access], name: str) -> Access:
+    """The entry of *table* (``host`` or ``host/path``) with the longest prefix of *name* (``host/path``)."""
+    prefix = name
+    while prefix:
+        if prefix in table:
+            return table[prefix]
+        prefix = prefix.rpartition("/")[0]
+    return Access()
+
+
+def read_document(text: str, name: str) -> Document:
+    """YAML, JSON or TOML, by the name's suffix, else by the first sign; raises BadConfig."""
+    lowered = name.lower()
+    if lowered.endswith(".toml"):
+        return read_toml(text, name)
+    if lowered.endswith(".json") or text.lstrip().startswith("{"):
+        return read_json(text, name)
+    return read_yaml(text, name)
+
+
+def expand_environment(text: str, environment: Mapping[str, str]) -> str:
+    """``$NAME`` and ``${NAME}`` replaced, as Go's `os.ExpandEnv`; a name that is not set raises UsageError.
+
+    The message does not repeat the name: it may be a piece of a password.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in environment:
+            raise UsageError("names an environment variable that is not set")
+        return environment[name]
+
+    return _VARIABLE.sub(value, text)
 
 
 def resolve(path: str, beside: str) -> str:

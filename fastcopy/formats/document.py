@@ -81,29 +81,44 @@ class Document:
         return value
 
     def decode(self, kind: type[T], *path: Step) -> T:
-        """The part at *path* as *kind*, checked by msgspec; raises BadConfig at the offending value."""
-        value = self.get(*path)
+        """The part at *path* as *kind*, checked by msgspec; raises BadConfig at the offending value.
+
+        A key without a value counts as not given, as Go's decoders have it.
+        """
+        value = _without_nulls(self.get(*path))
         while True:
             try:
                 return msgspec.convert(value, kind, strict=self.strict)
             except msgspec.ValidationError as problem:
                 message, steps = _taken_apart(problem)
-                if not self._mend_bool(message, (*path, *steps)):
+                if not _mend_bool(message, value, steps):
                     raise self._explained(message, (*path, *steps)) from None
-
-    def _mend_bool(self, message: str, path: tuple[Step, ...]) -> bool:
-        """Replace ``yes`` and ``off`` by the booleans that YAML 1.1 makes of them, where one is expected."""
-        text = self.get(*path)
-        if not path or not _WANTS_BOOL.match(message) or not isinstance(text, str) or text.lower() not in _YAML_BOOLS:
-            return False
-        self.get(*path[:-1])[path[-1]] = _YAML_BOOLS[text.lower()]
-        return True
 
     def _explained(self, message: str, path: tuple[Step, ...]) -> BadConfig:
         unknown = _UNKNOWN_FIELD.match(message)
         if unknown:
             return self.wrong(f'unknown key "{unknown[1]}"', *path, unknown[1], key=True)
         return self.wrong(message[:1].lower() + message[1:].replace("Object", "mapping").replace("`", ""), *path)
+
+
+def _without_nulls(value: Any) -> Any:
+    """A copy in which mappings have no empty values."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _mend_bool(message: str, value: Any, steps: tuple[Step, ...]) -> bool:
+    """Replace ``yes`` and ``off`` by the booleans that YAML 1.1 makes of them, where one is expected."""
+    if not steps or not _WANTS_BOOL.match(message):
+        return False
+    for step in steps[:-1]:
+        value = value[step]
+    text = value[steps[-1]]
+    if not isinstance(text, str) or text.lower() not in _YAML_BOOLS:
+        return False
+    value[steps[-1]] = _YAML_BOOLS[text.lower()]
+    return True
 
 
 def _kind(value: object) -> str:

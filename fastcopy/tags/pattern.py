@@ -1,22 +1,28 @@
 """Patterns on names: RE2 regular expressions, shell globs and version ranges, behind one question: does it match?
 
-Regular expressions are Go's (`regexp.MatchString`, unanchored unless said otherwise) and run on RE2, which cannot
-hang on a hostile pattern; Python's `re` is never used as a substitute, because it can. All patterns are checked when
-they are made: a bad one raises UsageError at once, not at the first tag.
+Regular expressions are Go's (`regexp.MatchString`, unanchored) and run on RE2, which cannot hang on a hostile
+pattern; Python's `re` is never used as a substitute, because it can. All patterns are checked when they are made: a
+bad one raises UsageError at once, not at the first tag. `parse_pattern` and `str()` are inverse: a glob is written
+bare, the others as ``regex:…``, ``regex!:…`` (must not match) and ``semver:…``, the ranges of other tools as
+``semver(blang):…`` and ``semver(regclient):…``.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from fastcopy.errors import Unsupported, UsageError
 from fastcopy.tags.blang import parse_blang
-from fastcopy.tags.constraint import Constraint, parse_constraint
+from fastcopy.tags.constraint import parse_constraint
+from fastcopy.tags.regclient import parse_dotted, parse_regclient
 from fastcopy.tags.version import parse, parse_padded
+
+Dialect = Literal["masterminds", "blang", "regclient"]
 
 #: Nothing in a tag or a repository name is longer (distribution-spec: 128 and 255); keeps glob matching trivial.
 LONGEST_PATTERN: Final = 4096
@@ -25,20 +31,19 @@ _GLOB_SIGNS: Final = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """An RE2 expression; *anchored* must match the whole name, *negated* turns the answer round."""
+    """An RE2 expression, found anywhere in the name; *negated* turns the answer round."""
 
     text: str
-    anchored: bool = False
     negated: bool = False
 
     def __post_init__(self) -> None:
-        self._compiled()
+        compile_re2(self.text)
 
     def matches(self, name: str) -> bool:
-        return (self._compiled().search(name) is not None) != self.negated
+        return (compile_re2(self.text).search(name) is not None) != self.negated
 
-    def _compiled(self) -> Any:
-        return compile_re2(rf"^(?:{self.text})$" if self.anchored else self.text)
+    def __str__(self) -> str:
+        return f"regex{'!' if self.negated else ''}:{self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +59,52 @@ class Glob:
     def matches(self, name: str) -> bool:
         return _compile_glob(self.text).match(name) is not None
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True)
 class VersionRange:
     """A version constraint; names that are no versions never match. *dialect* is the library that defines it."""
 
     text: str
-    dialect: Literal["masterminds", "blang"] = "masterminds"
+    dialect: Dialect = "masterminds"
 
     def __post_init__(self) -> None:
-        self._constraint()
+        _DIALECTS[self.dialect].constraint(self.text)
 
     def matches(self, name: str) -> bool:
-        version = parse(name) if self.dialect == "masterminds" else parse_padded(name)
-        return version is not None and self._constraint().admits(version)
+        dialect = _DIALECTS[self.dialect]
+        version = dialect.version(name)
+        return version is not None and bool(dialect.constraint(self.text).admits(version))
 
-    def _constraint(self) -> Constraint:
-        return parse_constraint(self.text) if self.dialect == "masterminds" else parse_blang(self.text)
+    def __str__(self) -> str:
+        return f"semver{'' if self.dialect == 'masterminds' else f'({self.dialect})'}:{self.text}"
 
 
+class _Dialect(NamedTuple):
+    version: Callable[[str], Any]
+    constraint: Callable[[str], Any]
+
+
+_DIALECTS: Final[dict[Dialect, _Dialect]] = {
+    "masterminds": _Dialect(parse, parse_constraint),
+    "blang": _Dialect(parse_padded, parse_blang),
+    "regclient": _Dialect(parse_dotted, parse_regclient),
+}
 Pattern: TypeAlias = Regex | Glob | VersionRange
+_PREFIXED = re.compile(r"(?:(regex)(!?)|semver(?:\((blang|regclient)\))?):", re.DOTALL)
+
+
+def parse_pattern(text: str) -> Pattern:
+    """A pattern from its spelling; raises UsageError, or Unsupported when RE2 is missing."""
+    found = _PREFIXED.match(text)
+    if not found:
+        return Glob(text)
+    rest = text[found.end() :]
+    if found[1]:
+        return Regex(rest, negated=bool(found[2]))
+    return VersionRange(rest.strip(), found[3] or "masterminds")  # type: ignore[arg-type]
 
 
 def is_glob(text: str) -> bool:

@@ -4,7 +4,8 @@ Verbatim names come first and are never filtered; then the listed tags that pass
 (all match) and `exclude` (none matches), in the registry's order; `newest` keeps only the N newest of those, newest
 first. "Newest" is by version, not by time, because a tag list carries no time: versions (Masterminds' tolerant
 reading) in SemVer order, then the tags that are no versions, in natural order (numbers inside compared as numbers),
-all below any version. Equal versions (``1.2``, ``v1.2.0``) are ordered naturally.
+all below any version. Equal versions (``1.2``, ``v1.2.0``) are ordered naturally. `dregsy_limit` keeps the rule of
+dregsy's ``keep: latest N`` instead: names count, and where there are versions only those are limited.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fastcopy.descriptor import is_digest
 from fastcopy.errors import UsageError
 from fastcopy.names import is_tag
 from fastcopy.tags.pattern import Pattern
-from fastcopy.tags.version import parse
+from fastcopy.tags.version import parse, parse_padded
 
 _DIGITS: Final = re.compile(r"([0-9]+)")
 
@@ -54,11 +55,13 @@ class Selection:
     require: tuple[Pattern, ...] = ()
     exclude: tuple[Pattern, ...] = ()
     newest: int = 0
+    dregsy_limit: bool = False  #: `newest` counts as dregsy counts
 
     @property
     def needs_tags(self) -> bool:
         """Whether the repository's tag list must be fetched."""
-        return self.everything or bool(self.include or self.require or self.exclude or self.newest)
+        filters = self.include or self.require or self.exclude or (self.newest and not self.names)
+        return self.everything or bool(filters)
 
     def admits(self, tag: str) -> bool:
         """Whether a listed tag passes the filters (`newest` aside)."""
@@ -71,15 +74,25 @@ class Selection:
     def pick(self, tags: Iterable[str]) -> tuple[Name, ...]:
         """The references to copy, given the repository's *tags*; each once. Entries that are no tags are dropped."""
         listed = [tag for tag in dict.fromkeys(tags) if is_tag(tag) and self.admits(tag)] if self.needs_tags else []
-        if self.newest:
+        if self.newest and not self.dregsy_limit:
             listed = newest_first(listed)[: self.newest]
         named = {name.tag for name in self.names if name.tag}
-        return (*dict.fromkeys(self.names), *(Name(tag) for tag in listed if tag not in named))
+        picked = (*dict.fromkeys(self.names), *(Name(tag) for tag in listed if tag not in named))
+        return limited_as_dregsy(picked, self.newest) if self.newest and self.dregsy_limit else picked
 
 
 def newest_first(tags: Iterable[str]) -> list[str]:
     """*tags*, newest version first."""
     return sorted(tags, key=age_key, reverse=True)
+
+
+def limited_as_dregsy(names: tuple[Name, ...], limit: int) -> tuple[Name, ...]:
+    """All names that are no versions and the *limit* highest versions; without versions, the last *limit* by text."""
+    versions = {name: version for name in names if (version := parse_padded(str(name)))}
+    if not versions:
+        return tuple(sorted(names, key=str)[-limit:])
+    highest = sorted(versions, key=lambda name: versions[name].precedence, reverse=True)[:limit]
+    return tuple(name for name in names if name not in versions or name in highest)
 
 
 def age_key(tag: str) -> tuple[Any, ...]:
