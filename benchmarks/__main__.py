@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import os
 import signal
 import sys
@@ -29,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure scenarios (default: the group 'image')")
     run.add_argument("scenario", nargs="*", help=f"scenarios or groups: {', '.join((*SCENARIOS, *GROUPS))}")
-    run.add_argument("--tools", help="only these rows or families, e.g. floor,fastcopy,skopeo")
+    run.add_argument("--tools", help="only these rows; patterns, e.g. 'floor,fastcopy*,skopeo'")
     run.add_argument("--peers", help="only these peers, e.g. skopeo,crane; floor and fastcopy stay")
     run.add_argument("--chroot", type=Path, help="look for peers and docker-registry here first")
     run.add_argument("--repeat", type=int, default=3, help="runs of every tool (default %(default)s)")
@@ -72,20 +73,20 @@ def _families(arguments: argparse.Namespace) -> dict[str, Program]:
 
 
 def _choose(arguments: argparse.Namespace, families: Mapping[str, Program]) -> dict[str, Program]:
-    """Return the programs by row, as far as --tools and --peers want them."""
-    tools = set(arguments.tools.split(",")) if arguments.tools else None
-    peers = set(arguments.peers.split(",")) if arguments.peers is not None else None
-    known = {*TOOLS, *(tool.family for tool in TOOLS.values()), ""}
-    for name in (tools or set()) | (peers or set()):
-        if name not in known:
-            raise SystemExit(f"no tool {name!r}; `python -m benchmarks list` shows them")
-    chosen = {}
-    for name, tool in TOOLS.items():
-        by_tool = tools is None or bool({name, tool.family} & tools)
-        by_peer = peers is None or tool.family not in PEER_FAMILIES or bool({name, tool.family} & peers)
-        if tool.family in families and by_tool and by_peer:
-            chosen[name] = families[tool.family]
-    return chosen
+    """Return the programs by row, as far as --tools (patterns of rows) and --peers (families) want them."""
+    patterns = arguments.tools.split(",") if arguments.tools else ["*"]
+    peers = set(arguments.peers.split(",")) - {""} if arguments.peers is not None else set(PEER_FAMILIES)
+    unknown = peers - set(PEER_FAMILIES) | {at for at in patterns if not fnmatch.filter(TOOLS, at)}
+    if unknown:
+        raise SystemExit(f"no tool {', '.join(sorted(unknown))}; `python -m benchmarks list` shows them")
+    unwanted = set(PEER_FAMILIES) - peers
+    return {
+        name: families[tool.family]
+        for name, tool in TOOLS.items()
+        if tool.family in families
+        and tool.family not in unwanted
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
 
 
 def _versions(programs: Mapping[str, Program], registry: Program) -> dict[str, str]:

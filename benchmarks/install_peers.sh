@@ -23,7 +23,7 @@ mounted() { awk -v at="$1" '$2 == at { found = 1 } END { exit !found }' /proc/mo
 
 bind() {
     mkdir -p "$dir$1"
-    mounted "$dir$1" || mount --rbind "$1" "$dir$1" ||
+    mounted "$dir$1" || mount --rbind --make-rslave "$1" "$dir$1" ||
         echo "install_peers: $dir$1 could not be mounted; the harness mounts its own, only 'chroot' by hand needs it" >&2
 }
 

@@ -171,5 +171,11 @@ def _one_turn(
             say(f"  {table.name:18} {name:20} FAILED: {problem}")
             return
         table.row(name).samples.append(sample)
-        say(f"  {table.name:18} {name:20} wall {sample.wall:7.2f}  CPU {sample.cpu:6.2f}  "
-            f"peak {sample.peak_mib:5.0f} MiB  registries {sample.registry_cpu:6.2f}  others {sample.other_cpu:5.2f}")  # fmt: skip
+        say(f"  {table.name:18} {name:20} {_brief(sample)}")
+
+
+def _brief(sample: Sample) -> str:
+    return (
+        f"wall {sample.wall:7.2f}  CPU {sample.cpu:6.2f}  peak {sample.peak_mib:5.0f} MiB  "
+        f"registries {sample.registry_cpu:6.2f}  others {sample.other_cpu:5.2f}"
+    )
