@@ -17,6 +17,13 @@ from typing import Any
 from fastcopy.errors import BadConfig, Unsupported
 
 Pair = tuple[Path, Path]
+#: Where distributions keep their trust store, for Pythons that were built to look elsewhere.
+BUNDLES = (
+    Path("/etc/ssl/certs/ca-certificates.crt"),
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/ca-bundle.pem"),
+    Path("/etc/ssl/cert.pem"),
+)
 SYSTEM_CERT_DIRS = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 
 #: IANA names of the TLS 1.2 suites that OpenSSL 3 offers by default, and OpenSSL's own names (openssl-ciphers(1)).
@@ -142,22 +149,37 @@ def ssl_context(certs: CertFiles, details: TlsDetails, verify: bool) -> ssl.SSLC
 
     Raises BadConfig naming the file when a certificate or key cannot be loaded.
     """
-    context = ssl.create_default_context()
+    context = _verifying(certs) if verify else _blind()
     context.minimum_version = VERSIONS[details.min_version or "1.2"]
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     _restrict(context, details)
-    for path in certs.authorities:
-        try:
-            context.load_verify_locations(path)
-        except (OSError, ValueError) as error:
-            raise BadConfig(f"{path}: not a readable PEM certificate ({_reason(error)})") from None
     for certificate, key in certs.pairs:
         try:
             context.load_cert_chain(certificate, key, password=_no_password(key))
         except (OSError, ValueError) as error:
             raise BadConfig(f"{certificate}, {key}: not a usable client certificate ({_reason(error)})") from None
+    return context
+
+
+def _verifying(certs: CertFiles) -> ssl.SSLContext:
+    """System trust and *certs*' authorities, with Python's own defaults."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not (paths.cafile or paths.capath):  # a Python built for another distribution
+        bundle = next((each for each in BUNDLES if each.exists()), None)
+        certs = CertFiles((*([bundle] if bundle else []), *certs.authorities))
+    for path in certs.authorities:
+        try:
+            context.load_verify_locations(path)
+        except (OSError, ValueError) as error:
+            raise BadConfig(f"{path}: not a readable PEM certificate ({_reason(error)})") from None
+    return context
+
+
+def _blind() -> ssl.SSLContext:
+    """A context for a registry configured insecure; no trust store is loaded."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
