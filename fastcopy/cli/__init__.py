@@ -54,6 +54,8 @@ def _guarded(words: list[str], call: Call) -> int:
         found = leaf(error)
         if isinstance(found, SystemExit):
             raise
+        if isinstance(found, KeyboardInterrupt):
+            found = Interrupted("interrupted")
         if call.log.debugging:
             _traceback(error, call)
         return _fail(found if isinstance(found, FastcopyError) else _bug(found), call)

@@ -17,7 +17,10 @@ _NAMES = f'"TRANSPORT:DETAILS" names an image. Supported transports:\n{_TRANSPOR
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. `run` is ``module:function`` of an ``async (Call) -> int``; `refused` says why there is none."""
+    """One command. `refused` says why there is no `run`.
+
+    `run` is ``module:function``; it is given the Call and returns the exit code, or a coroutine that does under trio.
+    """
 
     name: str
     summary: str

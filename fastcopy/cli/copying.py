@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import trio
+from typing import TYPE_CHECKING, Any
 
 from fastcopy.cli.call import Call
 from fastcopy.cli.govalues import quote
@@ -20,12 +19,15 @@ if TYPE_CHECKING:
     from fastcopy.options import Options
 
 
-async def run(call: Call) -> int:
-    """Copy, show progress, write --digestfile and --report."""
+def run(call: Call) -> Coroutine[Any, Any, int]:
+    """Check what can be checked without trio, then copy."""
     source, destination = call.arguments(2, "Exactly two arguments expected")
-    options = prepare(call, source, destination)
-    show = show_of(call)
-    report = await shown(call, show, source, destination, options)
+    return _copied(call, source, destination, prepare(call, source, destination))
+
+
+async def _copied(call: Call, source: str, destination: str, options: Options) -> int:
+    """Copy, show progress, write --digestfile and --report."""
+    report = await shown(call, show_of(call), source, destination, options)
     save(call, report)
     return 0
 
@@ -55,6 +57,8 @@ def show_of(call: Call) -> Show:
 
 async def shown(call: Call, show: Show, source: str, destination: str, options: Options) -> CopyReport:
     """The copy, with the show running beside it."""
+    import trio
+
     from fastcopy.api import copy_async
 
     try:

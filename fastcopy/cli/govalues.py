@@ -15,9 +15,11 @@ _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _INT64 = 1 << 63
 _DURATION_MAX_NS = _INT64 - 1
+#: More digits than a 64-bit number has, and few enough for int() to be quick.
+_DIGITS = 25
 _UNIT_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "μs": 1_000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_PART = re.compile(r"(\d*)(\.\d*)?([^\d.]*)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)([bB]?)")
+_PART = re.compile(r"([0-9]*)(\.[0-9]*)?([^0-9.]*)")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([kKmMgGtT]?)(i?)([bB]?)")
 _ESCAPES = {7: r"\a", 8: r"\b", 12: r"\f", 10: r"\n", 13: r"\r", 9: r"\t", 11: r"\v", 34: r"\"", 92: r"\\"}
 
 
@@ -114,9 +116,7 @@ def _duration_part(rest: str, whole: str) -> tuple[int, str]:
     match = _PART.match(rest)
     assert match is not None
     number, fraction, unit = match.group(1), match.group(2) or "", match.group(3)
-    if not rest.isascii() and unit[:1] not in ("µ", "μ"):
-        unit = unit or ""
-    if not number and len(fraction) < 2:
+    if (not number and len(fraction) < 2) or len(number) > _DIGITS or len(fraction) > _DIGITS:
         raise BadValue(f"time: invalid duration {quote(whole)}")
     if not unit:
         raise BadValue(f"time: missing unit in duration {quote(whole)}")
@@ -147,7 +147,7 @@ def integers(value: str) -> tuple[int, ...]:
 
 
 def _atoi(value: str) -> int:
-    if not re.fullmatch(r"[+-]?[0-9]+", value):
+    if not re.fullmatch(rf"[+-]?[0-9]{{1,{_DIGITS}}}", value):
         raise BadValue(f"strconv.Atoi: parsing {quote(value)}: invalid syntax")
     return int(value)
 

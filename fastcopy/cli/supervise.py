@@ -1,7 +1,8 @@
 """Running one command's coroutine: Ctrl-C, SIGTERM, --command-timeout, and never a traceback.
 
 Owns signals and deadlines. The first Ctrl-C cancels, the second ends the process at once; SIGTERM asks the command to
-finish what is in flight, or cancels when it cannot be asked.
+finish what is in flight, or cancels when it cannot be asked. The handlers are ours, not tasks of trio's, so that the
+second Ctrl-C works while the loop is busy with the first one's clean-up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import trio
@@ -23,58 +26,77 @@ GRACE = 0.9
 
 def run(work: Coroutine[Any, Any, int], call: Call) -> int:
     """Run *work* under trio; returns its exit code. Raises what it raised, Interrupted, Terminated or TimedOut."""
-    return trio.run(_supervised, work, call)
-
-
-async def _supervised(work: Coroutine[Any, Any, int], call: Call) -> int:
     watch = _Watch(call)
+    with watch.installed():
+        return trio.run(_supervised, work, call, watch)
+
+
+async def _supervised(work: Coroutine[Any, Any, int], call: Call, watch: _Watch) -> int:
     code = 0
-    with trio.move_on_after(call.parsed.get("command-timeout") or float("inf")) as deadline:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(watch.run, nursery.cancel_scope)
+    with trio.move_on_after(call.parsed.get("command-timeout") or float("inf")) as scope:
+        watch.begin(scope)
+        try:
             code = await work
-            nursery.cancel_scope.cancel()
-    watch.disarm()
-    if watch.failure is not None:
+        except Exception:
+            if watch.failure is None:
+                raise
+    if watch.failure is not None:  # also when being cancelled made the work fail in its own way
         raise watch.failure
-    if deadline.cancelled_caught:
+    if scope.cancelled_caught:
         raise TimedOut("context deadline exceeded", hint="--command-timeout passed")
     return code
 
 
 class _Watch:
-    """Waits for signals; remembers why it cancelled."""
+    """Waits for signals; remembers why it cancelled. Everything but `begin` may run inside a signal handler."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope: trio.CancelScope | None = None
         self._timer: threading.Timer | None = None
         self.failure: FastcopyError | None = None
 
-    async def run(self, scope: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            task_status.started()
-            async for number in signals:
-                if number == signal.SIGTERM and self._call.on_drain is not None:
-                    self._call.on_drain()
-                    continue
-                self._stop(number, scope)
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Our handlers, and the former ones again at the end."""
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if self._timer is not None:
+                self._timer.cancel()
 
-    def _stop(self, number: int, scope: trio.CancelScope) -> None:
+    def begin(self, scope: trio.CancelScope) -> None:
+        """From here on signals cancel *scope*; one that came earlier does so now."""
+        self._token, self._scope = trio.lowlevel.current_trio_token(), scope
         if self.failure is not None:
+            scope.cancel()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            if self._call.on_drain is not None:
+                self._soon(self._call.on_drain)
+                return
+            self._stop(Terminated("terminated"))
+        elif isinstance(self.failure, Interrupted):
             leave_now()
-        self.failure = Interrupted("interrupted") if number == signal.SIGINT else Terminated("terminated")
-        if number == signal.SIGINT:
+        else:
+            self._stop(Interrupted("interrupted"))
             self._timer = threading.Timer(GRACE, leave_now)
             self._timer.daemon = True
             self._timer.start()
-        # From here on a second Ctrl-C must work even when the loop is busy cleaning up.
-        signal.signal(signal.SIGINT, lambda *_: leave_now())
-        scope.cancel()
 
-    def disarm(self) -> None:
-        """Clean-up was quick enough."""
-        if self._timer is not None:
-            self._timer.cancel()
+    def _stop(self, failure: FastcopyError) -> None:
+        self.failure = failure
+        if self._scope is not None:
+            self._soon(self._scope.cancel)
+
+    def _soon(self, act: Any) -> None:
+        if self._token is not None:
+            self._token.run_sync_soon(act)
 
 
 def leave_now() -> None:
