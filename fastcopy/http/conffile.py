@@ -43,6 +43,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise BadConfig(f"{path}: {_place(str(error))}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadConfig(f"{path}: {error}") from None
 
 
 def _place(message: str) -> str:

@@ -74,9 +74,15 @@ class RegistriesConf:
             return [Endpoint(host, repository, insecure=False)]
         if entry.blocked:
             raise PolicyRefused(f"registry {entry.prefix} is blocked in {self.names}")
-        places = [(each.location, each.insecure) for each in entry.mirrors if _usable(each, entry, is_digest)]
-        places.append((entry.location, entry.insecure))
-        return [_endpoint(rewrite(name, entry.prefix, where), insecure, host) for where, insecure in places]
+        mirrors = [each for each in entry.mirrors if _usable(each, entry, is_digest)]
+        places = [(rewrite(name, entry.prefix, each.location), each.insecure) for each in mirrors]
+        places = [(place, insecure) for place, insecure in places if not self._blocks(place)]
+        places.append((rewrite(name, entry.prefix, entry.location), entry.insecure))
+        return [_endpoint(place, insecure, host) for place, insecure in places]
+
+    def _blocks(self, name: str) -> bool:
+        entry = self.find(name)
+        return entry is not None and entry.blocked
 
 
 def _usable(mirror: Mirror, entry: Registry, is_digest: bool) -> bool:

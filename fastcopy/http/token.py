@@ -150,8 +150,8 @@ def refusal(response: Response, key: Key) -> FastcopyError:
     """The error for a token server's *response*, which is not quoted."""
     if response.status in (400, 401, 403):
         what = "invalid username/password" if key.credentials else "authentication required"
-        return NeedsLogin(f"unable to retrieve auth token from {_server(key)}: {what} (status {response.status})")
-    return error_from(response, what=f"unable to retrieve auth token from {_server(key)}", quote=False)
+        return NeedsLogin(f"unable to retrieve auth token: {what} ({_server(key)}, status {response.status})")
+    return error_from(response, what=f"unable to retrieve auth token: {_server(key)}", quote=False)
 
 
 def _server(key: Key) -> str:
@@ -171,6 +171,8 @@ def _decode(body: bytes, key: Key) -> dict[str, Any]:
 def _life(answer: dict[str, Any], now: float) -> float:
     """Seconds the token is good for; what it has aged in a cache is taken off where the clocks allow to know it."""
     stated = answer.get("expires_in")
+    if isinstance(stated, str) and stated.isascii() and stated.isdigit():
+        stated = int(stated[:9])
     usable = isinstance(stated, int | float) and not isinstance(stated, bool) and stated > 0
     life = min(float(stated), LONGEST_LIFE) if usable and stated else DEFAULT_LIFE
     age = now - _moment(answer.get("issued_at"), now)

@@ -98,6 +98,17 @@ def test_mirror_by_digest_only_spares_tags(conf: RegistriesConf) -> None:
     assert places(conf.resolve("old.example", "x", is_digest=True)) == ["m.example/old/x", "old.example/x"]
 
 
+def test_a_blocked_mirror_is_passed_over(tmp_path: Path) -> None:
+    """The others, and the place itself, still serve."""
+    path = tmp_path / "r.conf"
+    path.write_text(
+        '[[registry]]\nlocation="a.io"\n[[registry.mirror]]\nlocation="m.io/a"\n[[registry.mirror]]\nlocation="n.io"\n'
+        '[[registry]]\nlocation="m.io"\nblocked=true\n'
+    )
+    found = registries.load(path, {}, tmp_path)
+    assert places(found.resolve("a.io", "x", is_digest=False)) == ["n.io/x", "a.io/x"]
+
+
 def test_given_credentials_are_for_the_named_host_only(conf: RegistriesConf) -> None:
     """Endpoints on other hosts are marked as not the user's own choice."""
     assert [each.own for each in conf.resolve("docker.io", "library/x", is_digest=False)] == [False, False, True]
@@ -163,6 +174,7 @@ def test_rewriting_replaces_the_prefix_alone() -> None:
         ('[[registry]]\nlocation="x"\n[[registry]]\nlocation="x"\ninsecure=true\n', "twice"),
         ('[registries.block]\nregistries=["x"]\n[[registry]]\nlocation="x"\n', "mixing"),
         ("credential-helpers = 5\n", "list of strings"),
+        ("a = " + "[" * 100_000, "recursion"),
     ],
 )
 def test_bad_files_are_one_line_with_the_place(tmp_path: Path, text: str, message: str) -> None:
