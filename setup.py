@@ -30,7 +30,7 @@ def extension(name: str, sources: list[str]) -> Extension:
         include_dirs=[str(NATIVE)],
         depends=[str(path.relative_to(HERE)) for path in (HERE / NATIVE / "csrc").glob("*.h")],
         extra_compile_args=FLAGS + SANITIZE,
-        extra_link_args=SANITIZE + ["-pthread"],
+        extra_link_args=[*SANITIZE, "-pthread"],
         optional=not REQUIRED,
     )
 

@@ -20,7 +20,9 @@ from fastcopy._native._plain_ring import Spans
 from fastcopy._native._types import Counters, Report, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer, Sequence  # type: ignore[attr-defined]  # 3.12; typing only
+    from collections.abc import Sequence
+
+    from typing_extensions import Buffer
 
     from fastcopy._native._plain_digest import Hasher
     from fastcopy._native._plain_ends import Inlet, Outlet
@@ -98,7 +100,8 @@ class Pump:
         lag: float | None = None,
         rate: Rate | None = None,
     ) -> None:
-        _check(outlets, length, slab, slabs, start, stall, lag)
+        _check_sizes(length, slab, slabs, start)
+        _check_limits(outlets, stall, lag)
         if expected is not None and (hasher is None or len(expected) != len(hasher.digest())):
             raise ValueError("expected needs a hasher and is as long as its digest")
         self._outlets = list(outlets)
@@ -343,13 +346,14 @@ class Pump:
         return done, pause, fault
 
 
-def _check(
-    outlets: Sequence[Outlet], length: int, slab: int, slabs: int, start: int, stall: float, lag: float | None
-) -> None:
+def _check_sizes(length: int, slab: int, slabs: int, start: int) -> None:
     if slab < 1 or slabs < 1 or start < 0 or length < -1:
         raise ValueError("slab and slabs must be positive, start and length not negative (length -1: unknown)")
     if length == -1 and slabs > 1:
         raise ValueError("a ring needs a known length")
+
+
+def _check_limits(outlets: Sequence[Outlet], stall: float, lag: float | None) -> None:
     if not stall > 0 or (lag is not None and not lag > 0):
         raise ValueError("a time limit must be positive")
     if len(outlets) > MAX_OUTLETS:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fastcopy._native._state import BLOCK, SIZE, Midstate, pack, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]  # 3.12; typing only
+    from typing_extensions import Buffer
 
 
 class _Sha256(ctypes.Structure):

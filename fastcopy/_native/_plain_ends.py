@@ -19,7 +19,7 @@ from fastcopy._native._plain_link import Fault, Link, Signal, pipe_safe
 from fastcopy._native._types import PumpError, Why
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]  # 3.12; typing only
+    from typing_extensions import Buffer
 
 TLS = "sslsocket"
 _ANSWER_LIMIT = 64 << 10
@@ -27,6 +27,16 @@ _ANSWER_LIMIT = 64 << 10
 
 class Inlet:
     """One end to read from, made by a factory; one thread at a time."""
+
+    _length: int
+    _done: int
+    _prefix: memoryview
+    _link: Link | None
+    _file: tuple[int, int] | None
+    _h2: H2Reader | None
+    _stop: Signal
+    _busy: bool
+    _fresh: bool
 
     def __init__(self) -> None:
         raise TypeError("an Inlet is made by Inlet.socket, .file, .memory or .h2")
@@ -41,9 +51,7 @@ class Inlet:
         self._prefix = memoryview(prefix).cast("B")
         if len(self._prefix) > length:
             raise ValueError("prefix is longer than length")
-        self._link: Link | None = None
-        self._file: tuple[int, int] | None = None
-        self._h2: H2Reader | None = None
+        self._link = self._file = self._h2 = None
         self._stop = Signal()
         self._busy = False
         self._fresh = True
@@ -233,6 +241,19 @@ class Inlet:
 class Outlet:
     """One end to write to, made by a factory; belongs to one pump at a time."""
 
+    sent: int
+    _answer: bytearray
+    _link: Link | None
+    _file: tuple[int, int] | None
+    _h2: H2Writer | None
+    _fault: Fault | None
+    _listen: bool
+    _pos: int
+    _unlooked: int
+    _since: float | None
+    _held: float
+    _clean: bool
+
     def __init__(self) -> None:
         raise TypeError("an Outlet is made by Outlet.socket, .file, .null or .h2")
 
@@ -241,10 +262,7 @@ class Outlet:
         self = cls.__new__(cls)
         self.sent = 0
         self._answer = bytearray()
-        self._link: Link | None = None
-        self._file: tuple[int, int] | None = None
-        self._h2: H2Writer | None = None
-        self._fault: Fault | None = None
+        self._link = self._file = self._h2 = self._fault = None
         self._listen = False
         self._attach()
         return self
@@ -252,7 +270,7 @@ class Outlet:
     def _attach(self) -> None:
         """What a pump keeps about this outlet starts anew."""
         self._pos = self._unlooked = 0
-        self._since: float | None = None
+        self._since = None
         self._held = 0.0
         self._clean = True
 

@@ -5,6 +5,7 @@ read -> digest -> write what can be written -> sleep only if nothing moved.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import time
 from typing import TYPE_CHECKING
@@ -47,10 +48,9 @@ class Cycle:
 
     def _settle_inlet(self, fault: Fault) -> Fault:
         if self.inlet and fault.why is Why.DONE:
-            try:
+            # The body has crossed; a stop in these last moments changes nothing.
+            with contextlib.suppress(Fault):
                 self.pump._settle_inlet(self.inlet)
-            except Fault:
-                pass  # the body has crossed; a stop in these last moments changes nothing
         return fault
 
     def _refused(self) -> tuple[Fault, int | None] | None:

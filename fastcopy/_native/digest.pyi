@@ -1,6 +1,8 @@
 """sha256 and sha512 with a state that can be stored and continued; one thread at a time uses a Hasher."""
 
-from typing_extensions import Buffer, Self
+from typing import Self
+
+from typing_extensions import Buffer
 
 SHA256: str
 """Which code hashes: "openssl" (the interpreter's own libcrypto) or "portable"."""

@@ -168,8 +168,8 @@ class Rate:
 class Pump:
     """Moves one blob, or one chunk of it, to all *outlets*.
 
-    *length* bytes cross, the first of them blob byte *start*; -1: unknown (feed and finish only). *hasher* is borrowed and goes on
-    from its state; with *expected* (raw digest) the last bytes are withheld from every outlet until the digest agrees.
+    *length* bytes cross, the first of them blob byte *start*; -1: unknown (feed and finish only). *hasher* is
+    borrowed and goes on from its state; with *expected* (raw digest) the last bytes are withheld from every outlet until the digest agrees.
     Memory: slab * slabs bytes. *slabs* > 1 makes the ring for fill and drain (and lets the outlets of run drift apart).
     *stall*: seconds without progress of the end waited for. *lag*: seconds the other outlets may wait for one while
     the ring is full. A failed outlet among several is detached (`Outlet.failed`), the rest goes on.
@@ -214,7 +214,10 @@ class Pump:
         """Digest and write *data*; DONE when all of it has left. ValueError when it is more than the length."""
 
     def finish(self) -> Report:
-        """Nothing more comes: verify, release what was withheld, end the outlets. SOURCE_LOST when bytes are missing."""
+        """Nothing more comes: verify, release what was withheld, end the outlets.
+
+        SOURCE_LOST when bytes of a known length are missing.
+        """
 
     def stop(self) -> None:
         """End run, fill, drain and feed with STOPPED within milliseconds; any thread, idempotent, final."""

@@ -21,6 +21,7 @@ VALUES = {"Why": Why, "Report": Report, "Counters": Counters, "PumpError": PumpE
 
 
 def plain_backend() -> SimpleNamespace:
+    """The twin."""
     return SimpleNamespace(
         name="plain",
         Hasher=_plain_digest.Hasher,
@@ -33,6 +34,7 @@ def plain_backend() -> SimpleNamespace:
 
 
 def native_backend() -> SimpleNamespace:
+    """The extensions; the test is skipped where they are not built and not demanded."""
     if os.environ.get("FASTCOPY_PURE") == "1":
         pytest.skip("FASTCOPY_PURE=1 asks for the plain twin alone")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -15,6 +16,7 @@ SIZE = 3_000_017
 
 @pytest.fixture
 def data() -> bytes:
+    """Bytes that no part of the road can guess."""
     return os.urandom(SIZE)
 
 
@@ -140,10 +142,8 @@ def test_an_early_answer_ends_the_upload(road: SimpleNamespace, data: bytes) -> 
 
 
 def _send_until_closed(sock: socket.socket, data: bytes) -> None:
-    try:
+    with contextlib.suppress(OSError):
         sock.sendall(data)
-    except OSError:
-        pass
 
 
 def test_an_early_answer_is_heard_while_the_source_is_silent(road: SimpleNamespace, data: bytes) -> None:
