@@ -42,7 +42,7 @@ class Access:
     authfile: Path | None = None
     tls_verify: bool | None = None
     cert_dir: Path | None = None
-    cert_dir_decided: bool = False  #: *cert_dir* holds even when None (skopeo: YAML always overrides --src-cert-dir)
+    cert_dir_decided: bool = False  #: None means the default search, not the command line's choice (skopeo's YAML)
 
     def over(self, base: HostOptions) -> HostOptions:
         """*base* with everything this object decides put on top."""

@@ -18,7 +18,7 @@ from fastcopy.formats.base import FORMATS, Format, Given, Loaded, no_file
 from fastcopy.formats.detection import detect
 from fastcopy.formats.document import line_and_column
 
-__all__ = ["FORMATS", "Format", "Given", "Loaded", "detect", "load", "parse"]
+__all__ = ["FORMATS", "Format", "Given", "Loaded", "convert", "detect", "load", "parse"]
 
 #: Larger "lists" are something else (a layer, an archive); 64 MiB holds half a million lines.
 _LARGEST: Final = 64 << 20
@@ -28,6 +28,14 @@ Reader = Callable[[str, str, Given], Loaded]
 def parse(text: str, name: str, given: Given, format: Format | None = None) -> Loaded:
     """Read *text*; *name* is its file's name in messages. Raises BadConfig, UsageError, or Unsupported."""
     return _reader(format or detect(text, name))(text, name, given)
+
+
+def convert(text: str, name: str, given: Given, format: Format | None = None) -> tuple[str, tuple[str, ...]]:
+    """Native YAML that says the same as *text*, and the remarks and problems of reading it."""
+    from fastcopy.formats.native_dump import dump_native
+
+    loaded = parse(text, name, given, format)
+    return dump_native(loaded), loaded.warnings + loaded.problems
 
 
 def load(path: str, given: Given | None = None, format: Format | None = None) -> Loaded:

@@ -61,5 +61,5 @@ def _by_keys(value: Any) -> Format | None:
 
 
 def _is_image_map(value: dict[str, Any]) -> bool:
-    """Whether every entry maps an image to an image or a list of them."""
-    return bool(value) and all(isinstance(one, str | list) and "/" in key for key, one in value.items())
+    """Whether every entry maps an image to an image or a list of them; one of them names a path."""
+    return any("/" in key for key in value) and all(isinstance(one, str | list) for one in value.values())

@@ -80,12 +80,14 @@ class Document:
             raise self.wrong(f"expected a mapping, found {_kind(value)}", *path)
         return value
 
-    def decode(self, kind: type[T], *path: Step) -> T:
-        """The part at *path* as *kind*, checked by msgspec; raises BadConfig at the offending value.
+    def decode(self, kind: type[T], *path: Step, without: str = "") -> T:
+        """The part at *path*, but for its key *without*, as *kind*; raises BadConfig at the offending value.
 
         A key without a value counts as not given, as Go's decoders have it.
         """
         value = _without_nulls(self.get(*path))
+        if without and isinstance(value, dict):
+            value.pop(without, None)
         while True:
             try:
                 return msgspec.convert(value, kind, strict=self.strict)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastcopy.descriptor import Platform
 from fastcopy.errors import BadConfig, FastcopyError, UsageError
@@ -32,6 +32,8 @@ from fastcopy.options import Credentials
 from fastcopy.tags.pattern import Pattern, parse_pattern
 from fastcopy.tags.selection import Name, Selection
 
+_SECRETS: Final = frozenset({"password", "identity_token", "registry_token"})
+
 
 def parse(text: str, name: str, given: Given) -> Loaded:
     """Read a native configuration; `given.destination` serves the entries that name none. Raises BadConfig."""
@@ -46,26 +48,25 @@ class _Reader:
     def loaded(self) -> Loaded:
         if str(self.document.get("fastcopy") or 1) != "1":
             raise self.document.wrong("only version 1 of this format is known", "fastcopy")
+        self._refuse_secrets(self.document.value, ())
         table = self._registries()
-        file = self.document.decode(NativeFile)
+        file = self.document.decode(NativeFile, without="registries")
         rules = [self._rule(entry, index, file.defaults, table) for index, entry in enumerate(file.images)]
         return Loaded(tuple(rules), "native", self.document.name)
 
+    def _refuse_secrets(self, value: Any, path: tuple[Step, ...]) -> None:
+        """No password or token may stand in the file."""
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for step, part in inner:
+            if step in _SECRETS and isinstance(part, str):
+                hint = "use {env: NAME} or {file: PATH}"
+                raise self.document.wrong(f"{step} must not be written here", *path, step, hint=hint)
+            self._refuse_secrets(part, (*path, step))
+
     def _registries(self) -> dict[str, Access]:
         """Decoded one by one, so that an error has the place of its own entry."""
-        found = {}
-        for key in self.document.mapping("registries"):
-            path = ("registries", key)
-            for name in ("password", "identity_token", "registry_token"):
-                self._refuse_literal(*path, name)
-            found[key.rstrip("/")] = self._access(self.document.decode(RegistryFile, *path), path)
-        return found
-
-    def _refuse_literal(self, *path: Step) -> None:
-        if isinstance(self.document.get(*path), str):
-            raise self.document.wrong(
-                f"{path[-1]} must not be written here", *path, hint="use {env: NAME} or {file: PATH}"
-            )
+        paths = {key.rstrip("/"): ("registries", key) for key in self.document.mapping("registries")}
+        return {key: self._access(self.document.decode(RegistryFile, *path), path) for key, path in paths.items()}
 
     def _access(self, file: RegistryFile, path: tuple[Step, ...]) -> Access:
         references = {
@@ -105,8 +106,6 @@ class _Reader:
 
     def _rule(self, entry: EntryFile, index: int, defaults: DefaultsFile, table: dict[str, Access]) -> Rule:
         path = ("images", index)
-        for name in ("password", "identity_token", "registry_token"):
-            self._refuse_literal(*path, "access", name)
         try:
             rule = replace(_source(entry), settings=_settings(entry, defaults), where=self.document.where(*path))
             access = self._own(entry.access, (*path, "access"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -120,3 +121,7 @@ def schema() -> dict[str, Any]:
     """The published JSON schema (docs/schema/fastcopy-sync.schema.json)."""
     made = msgspec.json.schema(NativeFile)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "fastcopy sync configuration", **made}
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=2))

@@ -137,11 +137,13 @@ class _Reader:
             credentials=credentials if any(login.values()) else None,
             tls_verify=self._tls_verify(registry),
             cert_dir=Path(str(directory)) if directory else None,
-            cert_dir_decided=True,
+            cert_dir_decided=not directory,
         )
 
     def _tls_verify(self, registry: str) -> bool | None:
         value = self.document.get(registry, "tls-verify")
-        if value is not None and value not in _BOOLS:
-            raise self.document.wrong(f"tls-verify must be true or false, not {value!r}", registry, "tls-verify")
-        return None if value is None else _BOOLS[value]
+        if value is None:
+            return None
+        if not isinstance(value, str) or value not in _BOOLS:
+            raise self.document.wrong("tls-verify must be true or false", registry, "tls-verify")
+        return _BOOLS[value]

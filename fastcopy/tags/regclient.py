@@ -15,7 +15,10 @@ from typing import Any, Final
 
 from fastcopy.errors import UsageError
 
-_DOTTED = re.compile(r"v?([+-]?[0-9]+(?:\.[+-]?[0-9]+)*)(?:-([^+]*))?(?:\+.*)?", re.DOTALL)
+_DOTTED = re.compile(r"v?([0-9]+(?:\.[0-9]+)*)(?:-([^+]*))?(?:\+.*)?", re.DOTALL)
+#: Go's int; and no tag is longer than 128 characters.
+_LARGEST: Final = 2**63 - 1
+_LONGEST: Final = 256
 _RUNS = re.compile(r"([0-9]+)")
 _PART = re.compile(r"(>=|<=|[><=^~])?(.*)", re.DOTALL)
 
@@ -69,7 +72,8 @@ _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
 def parse_dotted(text: str) -> Dotted | None:
     """Read *text* as regclient reads a version; None when it is none."""
     found = _DOTTED.fullmatch(text)
-    return Dotted(tuple(map(int, found[1].split("."))), found[2] or "") if found else None
+    parts = tuple(map(int, found[1].split("."))) if found and len(text) <= _LONGEST else ()
+    return Dotted(parts, found[2] or "") if found and parts and max(parts) <= _LARGEST else None
 
 
 @lru_cache(maxsize=512)

@@ -31,6 +31,9 @@ class Name:
     tag: str = ""
     digest: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", str(self.digest))  # a Digest would be no plain text to YAML and JSON
+
     @classmethod
     def parse(cls, text: str) -> Name:
         """``1.0``, ``sha256:…`` or ``1.0@sha256:…``; raises UsageError."""

@@ -80,7 +80,7 @@ def parse_padded(text: str) -> Version | None:
         if set(parts[-1]) & {"-", "+"}:
             return None
         parts += ["0"] * (3 - len(parts))
-    return parse(".".join(parts)) if parts[0].isdecimal() else None
+    return parse(".".join(parts)) if parts[0].isdecimal() and parts[1].isdecimal() else None
 
 
 def _without_zeros(part: str) -> str:

@@ -16,7 +16,7 @@ D = "sha256:" + "cd" * 32
 AUTH = """{
 \t"quay.io": {"username": "xxx", "password": "${QUAY_PASSWORD}", "insecure": true},
 \t"quay.io/coreos": {"username": "abc", "password": "$CORE"},
-\t"registry.hub.docker.com": {"username": "hub", "password": "x"}
+\t"registry.hub.docker.com": {"username": "hub", "password": "hubpw"}
 }"""
 IMAGES = f"""\
 quay.io/coreos/kube-rbac-proxy: quay.io/ruohe/kube-rbac-proxy
@@ -66,7 +66,7 @@ def test_logins_come_by_the_longest_prefix():
     assert rules[0].access.tls_verify is None
     assert rules[0].targets[0].access.credentials == Credentials("xxx", "qp")
     assert rules[0].targets[0].access.tls_verify is False
-    assert rules[-1].access.credentials == Credentials("hub", "x")
+    assert rules[-1].access.credentials == Credentials("hub", "hubpw")
     assert rules[0].access.secret_from == {"password": "env:CORE"}
 
 

@@ -137,7 +137,10 @@ def test_layouts_and_sync_fields_are_read():
 
 def test_skipping_dockers_logins_makes_unnamed_registries_anonymous():
     """skipDockerConfig: no login that the file does not hold."""
-    text = "defaults: {skipDockerConfig: true}\ncreds: [{registry: a.io, user: u, pass: p}]\nsync:\n- {source: a.io/x:1, target: b.io/x:1, type: image}\n"
+    text = (
+        "defaults: {skipDockerConfig: true}\ncreds: [{registry: a.io, user: u, pass: p}]\n"
+        "sync:\n- {source: a.io/x:1, target: b.io/x:1, type: image}\n"
+    )
     rule = load(text).rules[0]
     assert rule.access.credentials == Credentials("u", "p")
     assert rule.targets[0].access.anonymous

@@ -182,4 +182,4 @@ def test_no_tree_crashes_the_reader(tree):
         for rule in parse(yaml.safe_dump(tree), "f", WORDS, "skopeo"):
             expand(rule, ["1.0"])
     except FastcopyError as problem:
-        assert str(problem).startswith("f:")
+        assert str(problem).startswith("f:")  # noqa: PT017

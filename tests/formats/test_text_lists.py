@@ -161,4 +161,4 @@ def test_no_text_crashes_the_reader(text):
         for rule in parse(text, "f", MOVE, "list"):
             expand(rule, ["1"])
     except FastcopyError as problem:
-        assert str(problem).startswith("f:")
+        assert str(problem).startswith("f:")  # noqa: PT017
