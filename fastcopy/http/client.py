@@ -1,7 +1,8 @@
-"""The HTTP client of one registry side: token, link, send, redirect, and one re-send at once.
+"""The HTTP client of one registry side: token, road, redirect.
 
 Law 1: it never sleeps, never queues and never limits concurrency; what must wait goes back to the scheduler.
-Law 2: it repeats a request only when nothing of an answer arrived on a reused link, or with a refreshed token.
+Law 2: it repeats a request only when nothing of an answer arrived on a reused link, when the server says it has not
+looked at it, or with a refreshed token.
 Law 3: Authorization goes to the registry's own origin and nowhere else, whatever redirects say.
 
 Errors leave here with the side empty; texts and traces show redacted URLs and no header value.
@@ -9,47 +10,38 @@ Errors leave here with the side empty; texts and traces show redacted URLs and n
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-import trio
-
-from fastcopy.errors import LinkLost, ProtocolBroken, Stalled
-from fastcopy.http.auth import Authority
-from fastcopy.http.h1 import Exchange
-from fastcopy.http.lease import BodyLease, H1Body, H1Upload, UploadLease
+from fastcopy.errors import ProtocolBroken
+from fastcopy.http.auth import Attempt, Authority
+from fastcopy.http.lease import BodyLease, UploadLease
+from fastcopy.http.multiplex import Multiplex
+from fastcopy.http.over_h1 import Judge, OverH1
 from fastcopy.http.reach import Reach
 from fastcopy.http.redirect import REDIRECT_LIMIT, next_request
-from fastcopy.http.wire import Request, Response, Url
+from fastcopy.http.terms import Terms
+from fastcopy.http.wire import Request, Response
 
 if TYPE_CHECKING:
     from fastcopy.http.hosts import HostAccess
+    from fastcopy.http.over_h2 import OverH2
     from fastcopy.options import RunOptions
-
-#: Bodies of error answers are for people; c/image and ggcr read 64 KiB to 1 MiB of them.
-ERROR_LIMIT = 64 << 10
-_BODY_VERBS = frozenset({"POST", "PUT", "PATCH"})
 
 
 class Client:
-    """Requests to one registry, and to wherever it redirects."""
+    """Requests to one registry, and to wherever it redirects. Close it with `aclose` or as a context manager."""
 
-    def __init__(
-        self,
-        host: HostAccess,
-        *,
-        run: RunOptions,
-        trace: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, host: HostAccess, *, run: RunOptions, trace: Callable[[str], None] | None = None) -> None:
         self.host = host
-        self.trace = trace
-        self.requests = 0  #: heads sent so far, redirects and token requests included
-        self.bodies: Literal["1.1", "2"] = "2" if host.http == "2" else "1.1"
-        self._stall = run.stall
+        self.bodies: Literal["1.1", "2"] = "2" if host.http == "2" else "1.1"  #: which HTTP carries blobs; settable
+        self._terms = Terms(host.user_agent, run.stall, trace)
         self._reach = Reach(host, run.connect_timeout)
         self._authority = Authority(host)
+        self._multiplex = Multiplex(self._reach, host.http)
+        self._h1 = OverH1(self._reach, self._terms)
+        self._h2: OverH2 | None = None
 
     async def __aenter__(self) -> Client:
         return self
@@ -59,8 +51,8 @@ class Client:
 
     async def aclose(self) -> None:
         """Close idle connections; leases must have been settled or closed before."""
+        self._multiplex.close()
         self._reach.close()
-        await trio.lowlevel.checkpoint_if_cancelled()
 
     async def request(self, request: Request) -> Response:
         """Perform *request* with its whole body in memory, and return the whole answer, whatever its status.
@@ -77,28 +69,27 @@ class Client:
         return BodyLease(answer) if isinstance(answer, Response) else answer
 
     async def open_upload(self, request: Request, length: int | None) -> UploadLease:
-        """Send the head of an upload of *length* bytes (None: chunked, from the loop only) and lend its writing side.
+        """Send the head of an upload of *length* bytes (None: unknown, from the loop only) and lend its writing side.
 
-        The token is fetched before; a 401 is for `UploadLease.finish` to report, with a fresh token kept for the next.
+        The token is fetched before. After a 401 a fresh one is ready for the next request; this one's answer is 401.
         """
         attempt = self._authority.attempt(request)
         authorization = attempt.ready() or await attempt.header(self._send_token)
-        exchange = Exchange(await self._reach.h1(request.url.origin))
-        started = time.monotonic()
-        try:
-            await exchange.send_head(*self._head(exchange, request, authorization, length), self._stall)
-        except BaseException:
-            exchange.drop()
-            raise
+        judge = self._judge(attempt)
+        if self.bodies == "2":
+            lease = await self._over_h2().upload(request, authorization, length, judge)
+            if lease is not None:
+                return lease
+        return await self._h1.upload(request, authorization, length, judge)
 
-        async def finish(exchange: Exchange) -> Response:
-            response = await self._whole(exchange, request, started)
+    def _judge(self, attempt: Attempt) -> Judge:
+        async def judge(response: Response) -> Response:
             if response.status not in (401, 403):
                 return response
             await attempt.challenged(response, self._send_token)
             return replace(response, auth=attempt.proves)
 
-        return H1Upload(exchange, length, patience=request.patience, stall=self._stall, finish=finish)
+        return judge
 
     async def _resolve(self, request: Request, *, lend: bool) -> Response | BodyLease:
         for _ in range(REDIRECT_LIMIT + 1):
@@ -116,7 +107,7 @@ class Client:
         attempt = self._authority.attempt(request)
         while True:
             authorization = attempt.ready() or await attempt.header(self._send_token)
-            answer = await self._twice(request, authorization, lend)
+            answer = await self._perform(request, authorization, lend)
             if not isinstance(answer, Response) or answer.status not in (401, 403):
                 return answer
             if not await attempt.challenged(answer, self._send_token):
@@ -124,79 +115,25 @@ class Client:
 
     async def _send_token(self, request: Request) -> Response:
         """Requests of the authority: their own headers, no redirects, no further authorisation."""
-        answer = await self._twice(request, None, lend=False)
+        answer = await self._perform(request, None, lend=False)
         assert isinstance(answer, Response)
         return answer
 
-    async def _twice(self, request: Request, authorization: str | None, lend: bool) -> Response | BodyLease:
-        """Perform *request*; once more on a new link if a kept one had been closed before anything was answered."""
-        exchange = Exchange(await self._reach.h1(request.url.origin))
-        try:
-            return await self._perform(exchange, request, authorization, lend)
-        except LinkLost:
-            if exchange.link.is_fresh() or exchange.touched or not repeatable(request):
-                raise
-        exchange = Exchange(await self._reach.h1(request.url.origin, fresh=True))
-        return await self._perform(exchange, request, authorization, lend)
+    async def _perform(self, request: Request, authorization: str | None, lend: bool) -> Response | BodyLease:
+        """One exchange over the road that suits it."""
+        origin = request.url.origin
+        if self.bodies == "2" if lend else self._multiplex.is_worth_it(origin):
+            answer = await self._over_h2().perform(request, authorization, lend=lend)
+            if answer is not None:
+                return answer
+        if lend:
+            return await self._h1.perform(request, authorization, lend=True)
+        with self._multiplex.counted(origin):
+            return await self._h1.perform(request, authorization, lend=False)
 
-    async def _perform(
-        self, exchange: Exchange, request: Request, authorization: str | None, lend: bool
-    ) -> Response | BodyLease:
-        started = time.monotonic()
-        try:
-            head = self._head(exchange, request, authorization, len(request.body or b""))
-            await exchange.send(*head, request.body, self._stall)
-            await exchange.receive_head(request.patience)
-            if lend and exchange.head.status in (200, 206):
-                return self._lease(exchange, request, started)
-            return await self._whole(exchange, request, started)
-        except Stalled as error:
-            exchange.drop()
-            raise Stalled(f"{request.method} {request.url.redacted}: {error.message}") from None
-        except BaseException:
-            exchange.drop()
-            raise
+    def _over_h2(self) -> OverH2:
+        if self._h2 is None:
+            from fastcopy.http.over_h2 import OverH2
 
-    def _head(
-        self, exchange: Exchange, request: Request, authorization: str | None, length: int | None
-    ) -> tuple[str, str, list[tuple[str, str]]]:
-        """Method, target and header fields as this link wants them."""
-        self.requests += 1
-        link = exchange.link
-        headers = [("host", link.origin.netloc), ("user-agent", self.host.user_agent), *request.headers]
-        if authorization:
-            headers.append(("authorization", authorization))
-        if link.forward and link.proxy_authorization:
-            headers.append(("proxy-authorization", link.proxy_authorization))
-        if length is None:
-            headers.append(("transfer-encoding", "chunked"))
-        elif (length or request.method in _BODY_VERBS) and not any(name == "content-length" for name, _ in headers):
-            headers.append(("content-length", str(length)))
-        target = request.url.target
-        return request.method, f"{link.origin}{target}" if link.forward else target, headers
-
-    async def _whole(self, exchange: Exchange, request: Request, started: float) -> Response:
-        """The answer with its body in memory; the link goes back to the pool if it can carry another exchange."""
-        status = exchange.head.status
-        body = await exchange.read_body(request.limit if 200 <= status < 300 else ERROR_LIMIT, self._stall)
-        self._finished(exchange)
-        return self._response(exchange, request, started, body)
-
-    def _lease(self, exchange: Exchange, request: Request, started: float) -> BodyLease:
-        return H1Body(exchange, self._response(exchange, request, started), self._stall, self._finished)
-
-    def _response(self, exchange: Exchange, request: Request, started: float, body: bytes = b"") -> Response:
-        head = exchange.head
-        url = Url(exchange.link.origin, request.url.target)
-        if self.trace is not None:
-            elapsed = (time.monotonic() - started) * 1000
-            self.trace(f"{request.method} {url.redacted} -> {head.status} HTTP/1.1 {elapsed:.0f} ms")
-        return Response(head.status, head.headers, body, url)
-
-    def _finished(self, exchange: Exchange) -> None:
-        self._reach.done(exchange.link, keep=exchange.keepable)
-
-
-def repeatable(request: Request) -> bool:
-    """Whether sending *request* a second time is harmless (PATCH appends; the caller knows about its PUTs)."""
-    return request.repeatable and request.method != "PATCH"
+            self._h2 = OverH2(self._multiplex, self._terms)
+        return self._h2

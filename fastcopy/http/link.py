@@ -33,6 +33,14 @@ class LinkBusy(Bug):
     slug = "link-busy"
 
 
+class Unprocessed(LinkLost):
+    """The server has not looked at the request (REFUSED_STREAM, GOAWAY below it): any verb may be sent again at once."""
+
+
+class WantsHttp1(LinkLost):
+    """The server wants this request over HTTP/1.1 (HTTP_1_1_REQUIRED); it has not acted on it."""
+
+
 class Link:
     """A connected socket to *origin*; made by ``dial``, never directly.
 

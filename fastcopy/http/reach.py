@@ -108,13 +108,18 @@ class Reach:
     def done(self, link: Link, *, keep: bool) -> None:
         """An exchange on *link* ended well: remember its TLS session, and let the next one have it if it may live."""
         link.uses += 1
-        if link.uses == 1 and link.origin.scheme == "https" and link.lendable:
-            self._setup(link.origin).remember(link)
+        if link.uses == 1:
+            self.remember(link)
         if not keep:
             link.close()
             return
         for expired in self.pool.give_back(link):
             expired.close()
+
+    def remember(self, link: Link) -> None:
+        """Keep the TLS session of *link*, so that the next connection to its host need not verify and sign again."""
+        if link.origin.scheme == "https" and link.lendable:
+            self._setup(link.origin).remember(link)
 
     def close(self) -> None:
         """Close every idle link."""

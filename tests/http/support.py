@@ -32,6 +32,7 @@ class Peer:
 
     stream: trio.abc.Stream
     buffer: bytearray = field(default_factory=bytearray)
+    alpn: str = ""
 
     async def head(self) -> str:
         """The next request head, without its empty line; empty when the client has closed."""
@@ -78,14 +79,15 @@ class Server:
     async def _serve(self, stream: trio.SocketStream) -> None:
         self.connections += 1
         wrapped: trio.abc.Stream = stream
+        alpn = ""
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
             if self.tls is not None:
                 secured = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
                 await secured.do_handshake()
                 self.resumed += bool(secured.session_reused)
-                wrapped = secured
+                wrapped, alpn = secured, secured.selected_alpn_protocol() or ""
             async with stream:
-                await self.handler(Peer(wrapped))
+                await self.handler(Peer(wrapped, alpn=alpn))
 
 
 @contextlib.asynccontextmanager
