@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -134,8 +135,10 @@ def _judge(found: dict[str, float], log: Path) -> Sample:
 
 
 def _last_words(log: Path) -> str:
+    """Return the last complaints of a client, or what it said last when it named nothing an error."""
     lines = log.read_text(errors="replace").strip().splitlines()
-    return " | ".join(lines[-3:])[-600:] or "(no output)"
+    complaints = [line for line in lines if re.search(r"\b(fatal|error|panic)\b", line, re.IGNORECASE)]
+    return " | ".join((complaints or lines)[-3:])[-600:] or "(no output)"
 
 
 def cpu_of(pid: int) -> float:
