@@ -59,6 +59,7 @@ class Authority:
         self._flights: dict[Key, _Flight] = {}
         self._accounts: dict[str, Credentials | None] = {}
         self._asking = trio.Lock()
+        self._thread = trio.CapacityLimiter(1)  # of its own: pumps may hold every thread of the default one
         self._rotated: dict[Credentials, str] = {}
 
     @property
@@ -173,7 +174,8 @@ class Authority:
         if name not in self._accounts:
             async with self._asking:  # a helper may ask the user to unlock a keychain: once is enough
                 if name not in self._accounts:
-                    self._accounts[name] = await trio.to_thread.run_sync(self._host.credentials, name)
+                    lookup = self._host.credentials
+                    self._accounts[name] = await trio.to_thread.run_sync(lookup, name, limiter=self._thread)
         return self._accounts[name]
 
     async def _token(self, key: Key, send: Send, exact: bool) -> Grant:

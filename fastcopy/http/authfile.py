@@ -11,7 +11,6 @@ import binascii
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,6 +162,8 @@ def changing(path: Path) -> Iterator[dict[str, Any]]:
 
 def write(path: Path, document: dict[str, Any]) -> None:
     """Replace *path* (through a symbolic link, its target), indented with tabs as skopeo and docker do."""
+    import tempfile
+
     path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,8 +7,10 @@ Law: no credentials of one host are ever given for another, and a failing helper
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,9 @@ from fastcopy.http.authfile import HUB_KEY, Ask, AuthFile
 from fastcopy.http.conffile import section
 from fastcopy.http.registries import AUTH_FILES
 from fastcopy.options import Credentials
+
+#: A helper that failed is not asked again for this many seconds: hundreds of repositories may want to know.
+FAILURE_PAUSE = 5.0
 
 
 class CredentialStore:
@@ -38,6 +43,7 @@ class CredentialStore:
         named = environ.get("REGISTRY_AUTH_FILE")
         self._named = path or (Path(named) if named else None)
         self._answers: dict[tuple[str, str], Credentials | None] = {}
+        self._failures: dict[tuple[str, str], tuple[float, FastcopyError]] = {}
 
     def lookup(self, name: str) -> Credentials | None:
         """The credentials for *name*, ``host[:port][/repository]``; None: be anonymous.
@@ -76,11 +82,22 @@ class CredentialStore:
 
     def _ask(self, helper: str, registry: str) -> Credentials | None:
         key = (helper, registry)
-        if key not in self._answers:
-            servers = (registry, HUB_KEY) if registry == "docker.io" else (registry,)
-            answers = (helpers.get(helper, server, self._environ) for server in servers)
-            self._answers[key] = next((found for found in answers if found is not None), None)
+        if key in self._answers:
+            return self._answers[key]
+        until, failure = self._failures.get(key, (0.0, None))
+        if failure is not None and time.monotonic() < until:
+            raise copy.copy(failure)
+        try:
+            self._answers[key] = self._ask_helper(helper, registry)
+        except FastcopyError as error:
+            self._failures[key] = (time.monotonic() + FAILURE_PAUSE, error)
+            raise
         return self._answers[key]
+
+    def _ask_helper(self, helper: str, registry: str) -> Credentials | None:
+        servers = (registry, HUB_KEY) if registry == "docker.io" else (registry,)
+        answers = (helpers.get(helper, server, self._environ) for server in servers)
+        return next((found for found in answers if found is not None), None)
 
     @cached_property
     def _files(self) -> list[AuthFile]:

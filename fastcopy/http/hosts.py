@@ -14,15 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastcopy.errors import PolicyRefused
 from fastcopy.http import certs, noproxy, registries
 from fastcopy.http.certs import CertFiles, TlsDetails
-from fastcopy.http.credentials import CredentialStore
 from fastcopy.http.realm import same_host
 from fastcopy.http.registries import Endpoint, RegistriesConf
 from fastcopy.http.wire import Origin, Proxy, Url
 from fastcopy.options import Credentials, HostOptions, HttpVersion
+
+if TYPE_CHECKING:
+    from fastcopy.http.credentials import CredentialStore
 
 #: Docker Hub's images are named docker.io/… and served elsewhere (the reference grammar's one exception).
 HUB_NAMES = frozenset({"docker.io", "index.docker.io"})
@@ -121,6 +124,8 @@ class HostTable:
     @cached_property
     def store(self) -> CredentialStore:
         """The auth files."""
+        from fastcopy.http.credentials import CredentialStore
+
         helpers = self.conf.credential_helpers
         return CredentialStore(self._options.authfile, helpers=helpers, environ=self._environ, home=self._home)
 

@@ -252,6 +252,16 @@ def test_the_store_of_docker_is_asked_when_the_file_has_nothing(tmp_path: Path) 
     assert asked(path) == ["get docker.io", f"get {HUB_KEY}"]
 
 
+def test_a_helper_that_failed_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    """Many repositories of one registry do not start a broken program again and again."""
+    path = helper(tmp_path / "bin", "bad", "exit 2")
+    found = store(write(tmp_path / "auth.json", credHelpers={"a.io": "bad"}), PATH=path)
+    for name in ("a.io/x", "a.io/y", "a.io/x"):
+        with pytest.raises(AuthError, match="exit status 2"):
+            found.lookup(name)
+    assert asked(path) == ["get a.io"]
+
+
 def test_a_broken_store_matters_only_where_there_is_an_entry(tmp_path: Path) -> None:
     """Pulling anonymously from a registry nobody logged into works without the desktop's helper."""
     file = write(tmp_path / "config.json", {"a.io": {}}, credsStore="gone")
