@@ -26,7 +26,7 @@ def data() -> bytes:
 
 def upload(road: SimpleNamespace, data: bytes, outlet: Any, **options: Any) -> Any:
     """A pump that expects *data*."""
-    options = {"hasher": road.Hasher(), "expected": hashlib.sha256(data).digest()} | options
+    options = {"hasher": road.Hasher(), "expected": hashlib.sha256(data).digest(), "stall": 5.0} | options
     return road.Pump([outlet], len(data), **options)
 
 
@@ -82,14 +82,14 @@ def test_a_wrong_digest_never_ends_the_stream(road: SimpleNamespace, data: bytes
 
 
 def test_settings_and_pings_in_mid_body_are_obeyed_and_answered(road: SimpleNamespace, data: bytes) -> None:
-    """A smaller window and frame size hold at once, the acknowledgements arrive, and the owner can replay them all."""
-    wire = Wire(*road.pair(), server=WIDE)
+    """A wider window and smaller frames hold at once, the acknowledgements arrive, and the owner can replay them all."""
+    wire = Wire(*road.pair(), server={CODES.INITIAL_WINDOW_SIZE: 200_000, CODES.MAX_FRAME_SIZE: 1 << 18})
     told = []
 
     def speak(wire: Wire, received: int) -> None:
         if not told and received > 100_000:
             told.append(received)
-            wire.server.update_settings({CODES.INITIAL_WINDOW_SIZE: 70_000, CODES.MAX_FRAME_SIZE: 16_384})
+            wire.server.update_settings({CODES.INITIAL_WINDOW_SIZE: 500_000, CODES.MAX_FRAME_SIZE: 16_384})
             wire.server.ping(b"12345678")
 
     outlet = wire.lend_outlet(road)
@@ -105,6 +105,42 @@ def test_settings_and_pings_in_mid_body_are_obeyed_and_answered(road: SimpleName
     seen = [type(event) for event in wire.client.receive_data(_without_windows(outlet.replay))]
     assert seen.count(h2.events.RemoteSettingsChanged) == 1
     assert seen.count(h2.events.PingReceived) == 1
+
+
+def test_a_window_that_shrinks_below_zero_is_waited_for(road: SimpleNamespace, data: bytes) -> None:
+    """RFC 9113, 6.9.2: nothing more is sent until updates have made it positive again."""
+    wire = Wire(*road.pair(), server={CODES.INITIAL_WINDOW_SIZE: 20_000})
+    outlet = wire.lend_outlet(road)
+    pump = upload(road, data[:25_000], outlet)
+    running = Thread(pump.run, road.Inlet.memory(data[:25_000]))
+    body = _payload(wire, 20_000)
+    wire.far.sendall(frame(4, 0, 0, struct.pack(">HI", 4, 5_000)) + frame(6, 0, 0, b"sequence"))
+    assert _exactly(wire.far, 9) == frame(4, 1, 0, b"")
+    wire.far.sendall(frame(8, 0, 1, struct.pack(">I", 15_000)))
+    assert pump.counters().written == 20_000
+    wire.far.sendall(frame(8, 0, 1, struct.pack(">I", 5_000)))
+    assert _exactly(wire.far, 17) == frame(6, 1, 0, b"sequence")
+    body += _payload(wire, 5_000)
+    assert running.result().why is road.Why.DONE
+    assert body == data[:25_000]
+    assert outlet.windows[0] == 0
+
+
+def _payload(wire: Wire, size: int) -> bytes:
+    """DATA frames read by hand until *size* bytes of body have come."""
+    body = b""
+    while len(body) < size:
+        head = _exactly(wire.far, 9)
+        assert head[3] == 0
+        body += _exactly(wire.far, int.from_bytes(head[:3], "big"))
+    return body
+
+
+def _exactly(sock: Any, size: int) -> bytes:
+    got = b""
+    while len(got) < size:
+        got += sock.recv(size - len(got))
+    return got
 
 
 def _without_windows(raw: bytes) -> bytes:
@@ -181,7 +217,7 @@ def test_frames_read_before_lending_count(road: SimpleNamespace, data: bytes) ->
 def download(road: SimpleNamespace, data: bytes, inlet: Any, **options: Any) -> tuple[Any, bytes]:
     """Report and body of a run into memory."""
     fd = os.memfd_create("body")
-    options = {"hasher": road.Hasher(), "expected": hashlib.sha256(data).digest()} | options
+    options = {"hasher": road.Hasher(), "expected": hashlib.sha256(data).digest(), "stall": 5.0} | options
     pump = road.Pump([road.Outlet.file(fd)], len(data), **options)
     report = pump.run(inlet)
     body = os.pread(fd, len(data) + 1, 0)
