@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
     used = {TOOLS[name].family: program for name, program in programs.items()}
     settings = {"repeats": str(arguments.repeat), "python": version_of([arguments.python, "--version"])}
     run = Run(this_machine(), _versions(used, registry), settings)
-    with World(arguments.memory, registry.start[0], registry.chroot) as world:
+    with World(arguments.memory, registry) as world:
         for name in names:
             run.tables += run_scenario(world, SCENARIOS[name], programs, arguments.repeat)
             if arguments.json:

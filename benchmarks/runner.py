@@ -19,7 +19,8 @@ from benchmarks.measure import RunFailedError, Sample, machine_cpu, run
 from benchmarks.peers import TOOLS, Job, Program
 from benchmarks.results import Table
 from benchmarks.scenarios import Scenario
-from benchmarks.world import Fixture, Registry, Relay, World, sink_stats
+from benchmarks.servers import Registry, Relay, cheap_registry, relay, sink_stats
+from benchmarks.world import Fixture, World
 
 
 @dataclass(frozen=True)
@@ -55,20 +56,20 @@ def staged(world: World, scenario: Scenario, fixtures: Sequence[Fixture]) -> Ite
     """Set up registries and relays for one tool's turn."""
     with ExitStack() as stack:
         if scenario.cheap_source:
-            source = stack.enter_context(world.cheap(world.shelve(fixtures)))
+            source = stack.enter_context(cheap_registry(world.shelve(fixtures)))
         elif scenario.count_requests:
             source = stack.enter_context(world.registry(world.root / "source", scenario.tls, count=True))
         else:
             source = world.source(scenario.tls)
         if scenario.cheap_sink:
-            destination = stack.enter_context(world.cheap())
+            destination = stack.enter_context(cheap_registry())
         else:
             destination = stack.enter_context(
                 world.fresh_destination(scenario.tls, scenario.count_requests, room_for(fixtures))
             )
         delay = scenario.delay_ms
-        near_source = stack.enter_context(world.relay(source.port, delay, scenario.source_rate))
-        near_destination = stack.enter_context(world.relay(destination.port, delay, None))
+        near_source = stack.enter_context(relay(source.port, delay, scenario.source_rate))
+        near_destination = stack.enter_context(relay(destination.port, delay, None))
         yield Stage(source, destination, near_source, near_destination)
 
 

@@ -21,7 +21,7 @@ from benchmarks.client import Client
 from benchmarks.images import Image, Layer, LayerStream, config_of, digest_of, manifest_of
 from benchmarks.measure import Command, RunFailedError, run
 from benchmarks.native import CannotBuildError, build
-from benchmarks.world import sink_stats
+from benchmarks.servers import sink_stats
 
 
 def program(name: str) -> str:
