@@ -183,6 +183,15 @@ class Schedule:
                         progress = True
                         yield ticket
 
+    def try_start(self, ticket: Ticket, now: float) -> bool:
+        """Start *ticket* at once if there is room that no waiting ticket could use; it never waits."""
+        queued = any(queue and set(queue.hosts) & set(ticket.hosts) for queue in self._queues.values())
+        if queued or not self._open(ticket.lane, ticket.hosts, now):
+            return False
+        ticket.seq, ticket.waiting = next(self._seq), False
+        self._start(ticket)
+        return True
+
     def _open(self, lane: Lane, hosts: Iterable[str], now: float) -> bool:
         if lane is Lane.BULK and self._bulk >= self.limits.total:
             return False

@@ -36,6 +36,7 @@ class Client:
     def __init__(self, host: HostAccess, *, run: RunOptions, trace: Callable[[str], None] | None = None) -> None:
         self.host = host
         self.bodies: Literal["1.1", "2"] = "2" if host.http == "2" else "1.1"  #: which HTTP carries blobs; settable
+        self.requests = 0  #: heads sent so far; redirects and token requests count
         self._terms = Terms(host.user_agent, run.stall, trace)
         self._reach = Reach(host, run.connect_timeout)
         self._authority = Authority(host)
@@ -76,6 +77,7 @@ class Client:
         attempt = self._authority.attempt(request)
         authorization = attempt.ready() or await attempt.header(self._send_token)
         judge = self._judge(attempt)
+        self.requests += 1
         if self.bodies == "2":
             lease = await self._over_h2().upload(request, authorization, length, judge)
             if lease is not None:
@@ -121,6 +123,7 @@ class Client:
 
     async def _perform(self, request: Request, authorization: str | None, lend: bool) -> Response | BodyLease:
         """One exchange over the road that suits it."""
+        self.requests += 1
         origin = request.url.origin
         if self.bodies == "2" if lend else self._multiplex.is_worth_it(origin):
             answer = await self._over_h2().perform(request, authorization, lend=lend)

@@ -7,7 +7,8 @@ about another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,8 +40,10 @@ async def carry(run: Run, source: Source, targets: Sequence[Destination], what: 
     opened: list[BlobReader | Upload] = []
     outcomes: Outcomes = {}
 
+    kind = carrier_for(source, what)
+
     async def read() -> None:
-        opened.append(await blamed("source", source.open_blob(what)))
+        opened.append(await blamed("source", source.open_blob(what, 0, kind.first_piece(what))))
 
     async def write(target: Destination) -> None:
         try:
@@ -58,13 +61,20 @@ async def carry(run: Run, source: Source, targets: Sequence[Destination], what: 
         if what.size < 0:  # schema 1 does not say; the source does
             what = replace(what, size=reader.length)
         if uploads:
-            carrier = Carrier(run, source, what, reader, uploads, Hasher(what.digest.algorithm), outcomes)
+            carrier = kind(run, source, what, reader, uploads, Hasher(what.digest.algorithm), outcomes)
             opened.append(carrier)  # type: ignore[arg-type]  # its reader may be another one by then
             await carrier.go()
     finally:
         for end in opened:
             end.close()
     return outcomes
+
+
+def carrier_for(source: Source, what: Descriptor) -> type[Carrier]:
+    """What carries *what*: the plain road, or the one that may open several ranges of a large blob at once."""
+    from fastcopy.transfer.ranges import RANGED_MIN, RangedCarrier
+
+    return RangedCarrier if source.ranges and what.size >= RANGED_MIN else Carrier
 
 
 @dataclass
@@ -80,6 +90,11 @@ class Carrier:
     outcomes: Outcomes
     done: int = 0  #: bytes through, in whole parts
     breaks: int = 0
+
+    @staticmethod
+    def first_piece(what: Descriptor) -> int | None:
+        """Last byte of what is asked for first; None: the whole blob in one request."""
+        return None
 
     async def go(self) -> None:
         """Move every part, then commit at every destination that is still on board."""
@@ -112,20 +127,15 @@ class Carrier:
         await gather(*(partial(self._open, target, size, outlets) for target in list(self.uploads)))
         aboard = [target for target in self.uploads if target in outlets]
         expected = self.what.digest.raw if last else None
-        options = self.run.options
-        pump = Pump(
+        make = partial(
+            Pump,
             [outlets[target] for target in aboard],
-            size,
             hasher=self.hasher,
             expected=expected,
-            stall=options.stall,
+            stall=self.run.options.stall,
             rate=self.run.rate,
         )
-        self.run.meters.flows[id(pump)] = Flow(self.what, pump.counters, self.done)
-        try:
-            report = await self._pump(pump)
-        finally:
-            self._count(pump)
+        report = await self._through(make, size)
         await self._settle(report, [(target, outlets[target]) for target in aboard], last)
         self.done += size
         return report
@@ -136,10 +146,22 @@ class Carrier:
         except FastcopyError as error:
             self._drop(target, error)
 
-    def _count(self, pump: Pump) -> None:
-        counts = pump.counters()
-        self.run.meters.took(counts.read, counts.written)
-        self.run.meters.flows.pop(id(pump), None)
+    async def _through(self, make: Callable[..., Pump], size: int) -> Report:
+        """Move a part of *size* bytes with pumps that *make* gives."""
+        with self._metered(make(size), self.done) as pump:
+            return await self._pump(pump)
+
+    @contextmanager
+    def _metered(self, pump: Pump, before: int) -> Iterator[Pump]:
+        """Show *pump* to the meters while it runs, and add up what it moved."""
+        meters = self.run.meters
+        meters.flows[id(pump)] = Flow(self.what, pump.counters, before)
+        try:
+            yield pump
+        finally:
+            counts = pump.counters()
+            meters.took(counts.read, counts.written)
+            del meters.flows[id(pump)]
 
     async def _settle(self, report: Report, ends: Sequence[tuple[Destination, Outlet]], last: bool) -> None:
         """After a part: who failed leaves with a reason, the others go on to the next part."""

@@ -5,6 +5,7 @@ Law: whoever does work at a host holds a slot; nothing else in fastcopy limits c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 
 import trio
@@ -52,6 +53,17 @@ class Gate:
     def slot(self, lane: Lane, hosts: tuple[str, ...], size: int = 0) -> Slot:
         """An async context manager: waits its turn, then holds a slot at each of *hosts*."""
         return Slot(self, Ticket(lane, hosts, size))
+
+    def try_slot(self, lane: Lane, hosts: tuple[str, ...], size: int = 0) -> Callable[[Verdict, float], None] | None:
+        """A further slot if there is room right now and nobody waits for it; returns what gives it back, or None."""
+        ticket = Ticket(lane, hosts, size)
+        if not self.schedule.try_start(ticket, trio.current_time()):
+            return None
+
+        def give_back(verdict: Verdict, pause: float = 0.0) -> None:
+            self._leave(ticket, verdict, "", pause)
+
+        return give_back
 
     def hold(self, host: str, seconds: float) -> None:
         """Start nothing at *host* for *seconds*."""

@@ -62,6 +62,7 @@ class PushedUpload(Upload):
     async def open(self, length: int) -> Outlet:
         request = self._request(length)
         self._lease = await self._registry.client.open_upload(request, length)
+        assert self._lease.outlet is not None, "a registry connection can be lent"
         return self._lease.outlet
 
     def _request(self, length: int) -> Request:
@@ -106,7 +107,12 @@ class PushedUpload(Upload):
         return await lease.finish(report)
 
     def _judge(self, response: Response) -> None:
-        """An answer that refuses the style makes the blob start anew in another one."""
+        """An answer that refuses the style makes the blob start anew in another one.
+
+        So does a 401: the POST was let in, so the token aged under way, and a fresh one is ready.
+        """
+        if response.status == 401:
+            raise UploadLost(f"{self._registry.name}: the token expired during the upload", status=401)
         if response.status >= 400 and self._registry.refused(response.status):
             raise UploadLost(
                 f"{self._registry.name} refuses this way of uploading ({response.status}), trying another",

@@ -101,6 +101,11 @@ class Source(ABC):
     place: str  #: the repository, where blobs can be mounted from
     parallel: bool = True
 
+    @property
+    def ranges(self) -> bool:
+        """Whether one blob may be read by several `open_blob` at once, and whether that could be faster."""
+        return False
+
     @abstractmethod
     async def manifest(self, digest: Digest | None = None) -> RawManifest:
         """The manifest the reference names, or the one with *digest*: verified against it, verbatim."""

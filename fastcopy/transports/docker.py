@@ -36,6 +36,7 @@ class RegistryReader(BlobReader):
         self.length = length
         self.inlet: Inlet | None = lease.inlet
         self._kept = b""
+        self._open = True
 
     async def read_some(self) -> bytes:
         kept, self._kept = self._kept, b""
@@ -58,10 +59,13 @@ class RegistryReader(BlobReader):
         return min(len(piece), count)
 
     async def settle(self, report: Report | None) -> None:
+        self._open = False
         await self._lease.settle(report)
 
     def close(self) -> None:
-        self._lease.close()
+        if self._open:
+            self._open = False
+            self._lease.close()
 
 
 class RegistrySource(Source):
@@ -74,8 +78,12 @@ class RegistrySource(Source):
         self.place = path or ref.repository
 
     @property
+    def ranges(self) -> bool:
+        return self.registry.manners.ranges
+
+    @property
     def repo(self) -> ask.Repository:
-        """Behind the client's present origin (https may turn out to be http)."""
+        """The repository as the protocol names it."""
         return self.registry.repository(self.place)
 
     async def manifest(self, digest: Digest | None = None) -> RawManifest:
@@ -175,7 +183,7 @@ class RegistryDestination(Destination):
 
     @property
     def repo(self) -> ask.Repository:
-        """Behind the client's present origin."""
+        """The repository as the protocol names it."""
         return self.registry.repository(self.place)
 
     async def current(self) -> Digest | None:
