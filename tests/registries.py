@@ -260,6 +260,7 @@ def embedded_registry(base: Path, flavour: Flavour = "plain", **settings: Any) -
     with start_in_thread(ServeConfig(**settings)) as started:
         directory = settings.get("directory")
         yield Registry("embedded", flavour, started.server.host, certificates, storage=directory, server=started.server)
+    assert started.server.bugs == []
 
 
 def _docker_config(

@@ -51,12 +51,13 @@ class _LengthBody:
 
     async def pour(self, spool: Spool) -> None:
         await self._invite()
-        if data := self._talk.buffered(self._left):
-            spool.write(data)
-            self._count(len(data))
         before = spool.length
         try:
-            await moving.receive(self._talk.link, spool, self._left)
+            spool.write(self._talk.buffered(self._left))
+            await moving.receive(self._talk.link, spool, self._left - (spool.length - before))
+        except OSError:
+            self._talk.spoilt = True  # taken from the connection, but not counted
+            raise
         finally:
             self._count(spool.length - before)
 
@@ -123,6 +124,7 @@ class Conversation:
     def __init__(self, link: Link, handler: Handler, note: Callable[[Record], None], idle: float) -> None:
         self.link = link
         self.leftover = b""
+        self.spoilt = False  #: where the next request begins is not known any more
         self._handler = handler
         self._note = note
         self._idle = idle
@@ -161,7 +163,7 @@ class Conversation:
         status, before = 0, self.link.bytes_out
         try:
             reply = await self._handler(head, body)
-            keep = keep and body.unread <= _SWALLOW
+            keep = keep and body.unread <= _SWALLOW and not self.spoilt
             status = reply.status
             await self._send(reply, head_only=head.method == "HEAD", keep=keep)
         finally:
@@ -175,7 +177,7 @@ class Conversation:
         return True
 
     async def _part(self, body: _LengthBody | _ChunkedBody) -> None:
-        if body.unread:
+        if body.unread or self.spoilt:
             await self.link.linger(_LINGER_BYTES, _LINGER_SECONDS)
 
     async def _read_head(self, parser: h11.Connection) -> h11.Request | None:

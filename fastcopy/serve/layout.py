@@ -39,6 +39,7 @@ class LayoutStore(Store):
         self._index = IndexFile(directory, name, read_only=read_only)
         self._known: dict[Digest, Entry] = {}
         self._referred: set[Digest] = set()
+        self._acknowledged: dict[str, set[Digest]] = {}  #: uploads and mounts of this process, told to clients
         self._pending: list[Change] = []
         self._writing = trio.Lock()
 
@@ -57,6 +58,16 @@ class LayoutStore(Store):
             return True
         orphan = digest not in self._referred and not self.catalogue.anywhere(digest)
         return orphan and self.content.get(digest) is not None
+
+    def link(self, name: str, digest: Digest) -> None:
+        """Make a blob visible in a repository, and keep it so when index.json is read again."""
+        super().link(name, digest)
+        self._acknowledged.setdefault(name, set()).add(digest)
+
+    async def remove_blob(self, name: str, digest: Digest) -> bool:
+        """Remove a blob from a repository."""
+        self._acknowledged.get(name, set()).discard(digest)
+        return await super().remove_blob(name, digest)
 
     async def put_manifest(self, name: str, entry: Entry, raw: bytes, tags: Iterable[str]) -> None:
         """Bytes, then the index, then the answer: a tag that is told is a tag that lasts."""
@@ -100,10 +111,8 @@ class LayoutStore(Store):
         catalogue = Catalogue()
         for named in self._index.read():
             self._place(catalogue, named)
-        for name, old in self.catalogue.repositories.items():  # uploaded, but not yet named by a manifest
-            fresh = [digest for digest in old.blobs if digest not in self._referred]
-            if fresh:
-                catalogue.link(name, fresh)
+        for name, digests in self._acknowledged.items():
+            catalogue.link(name, digests)
         self.catalogue = catalogue
 
     def _place(self, catalogue: Catalogue, named: Named, depth: int = 0) -> None:

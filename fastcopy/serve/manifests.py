@@ -86,14 +86,14 @@ def _digests(values: list[Any]) -> tuple[Digest, ...]:
 
 
 def _objects(document: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    found = document.get(key) or []
+    found = [] if document.get(key) is None else document[key]  # null is absent, as Go's decoder reads it
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise Refusal(400, "MANIFEST_INVALID", f"{key} must be a list of objects")
     return found
 
 
 def _object(document: dict[str, Any], key: str) -> dict[str, Any]:
-    found = document.get(key) or {}
+    found = {} if document.get(key) is None else document[key]
     if not isinstance(found, dict):
         raise Refusal(400, "MANIFEST_INVALID", f"{key} must be an object")
     return found

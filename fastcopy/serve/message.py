@@ -60,8 +60,12 @@ class Head:
 class Body(Protocol):
     """The incoming body of one request; exactly `length` bytes, or unknown (None) when chunked or h2 without length."""
 
-    length: int | None
-    received: int
+    @property
+    def length(self) -> int | None: ...
+
+    @property
+    def received(self) -> int:
+        """Bytes read so far."""
 
     async def read(self, max_bytes: int) -> bytes:
         """Some bytes, b"" at the end; raises BodyLost."""

@@ -38,7 +38,7 @@ class Pushing:
         if algorithm not in ("sha256", "sha512"):
             raise Refusal(400, "DIGEST_INVALID", "unsupported digest algorithm")
         session = self.uploads.start(route.name, algorithm)
-        headers = [*self._where(head, session), ("Range", stored_range(0))]
+        headers = self._where(head, session)
         if self.behaviour.chunk_minimum:
             headers.append(("OCI-Chunk-Min-Length", str(self.behaviour.chunk_minimum)))
         return Reply(202, headers)
@@ -73,7 +73,7 @@ class Pushing:
     async def status(self, head: Head, _body: Body, route: Route) -> Reply:
         """end-13: how far an upload has come."""
         async with self.uploads.held(route.name, route.tail) as session:
-            return Reply(204, [*self._where(head, session), ("Range", stored_range(session.offset))])
+            return Reply(204, self._where(head, session))
 
     async def chunk(self, head: Head, body: Body, route: Route) -> Reply:
         """end-5: a chunk with Content-Range, or docker's streamed PATCH without."""
@@ -84,7 +84,7 @@ class Pushing:
             if self.behaviour.chunk_maximum and (body.length or 0) > self.behaviour.chunk_maximum:
                 raise Refusal(416, "BLOB_UPLOAD_INVALID", "request body is too large")
             await self._pour(body, session)
-            return Reply(202, [*self._where(head, session), ("Range", stored_range(session.offset))])
+            return Reply(202, self._where(head, session))
 
     async def finish(self, head: Head, body: Body, route: Route) -> Reply:
         """end-6: the last bytes, if any, and the digest they must have."""
@@ -194,7 +194,8 @@ class Pushing:
         return Reply(201, [("Location", location), ("Docker-Content-Digest", digest)])
 
     def _where(self, head: Head, session: Session) -> list[tuple[str, str]]:
-        return [("Location", self._location(head, session.path)), ("Docker-Upload-UUID", session.id)]
+        location, held = self._location(head, session.path), stored_range(session.offset)
+        return [("Location", location), ("Docker-Upload-UUID", session.id), ("Range", held)]
 
     def _location(self, head: Head, path: str) -> str:
         return f"{head.scheme}://{head.authority}{path}" if self.behaviour.absolute_locations else path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import ssl
 from collections import deque
@@ -21,10 +22,11 @@ from fastcopy.serve import h1
 from fastcopy.serve.config import ServeConfig
 from fastcopy.serve.identity import server_identity
 from fastcopy.serve.link import Link
-from fastcopy.serve.message import PREFACE, Body, BodyLost, Handler, Head, Record, Reply
+from fastcopy.serve.message import PREFACE, Body, BodyLost, Handler, Hangup, Head, Record, Reply
 from fastcopy.serve.registry import Registry
 from fastcopy.serve.store import Store
 
+_LOG = logging.getLogger(__name__)
 _BACKLOG = 1024
 #: Requests remembered. Enough for any test; a server that runs for weeks must not grow.
 _LOG_LENGTH = 200_000
@@ -42,6 +44,7 @@ class Running:
     authority: Path | None = None  #: what clients must trust, where we made the certificate
     connections: int = 0  #: accepted so far
     handshakes_failed: int = 0
+    bugs: list[Exception] = field(default_factory=list)  #: what no request may cause; each cost its connection
 
     @property
     def host(self) -> str:
@@ -105,15 +108,20 @@ async def _open_store(config: ServeConfig) -> Store:
 
 
 def _handler(server: Running) -> Handler:
-    """The registry, behind the middleware where there is one."""
+    """The registry, behind the middleware where there is one; a bug costs one request, not the server."""
     middleware, answer = server.config.middleware, server.registry.answer
-    if middleware is None:
-        return answer
 
-    async def wrapped(head: Head, body: Body) -> Reply:
-        return await middleware(head, body, answer)
+    async def guarded(head: Head, body: Body) -> Reply:
+        try:
+            return await (answer(head, body) if middleware is None else middleware(head, body, answer))
+        except (BodyLost, Hangup):
+            raise
+        except Exception as error:
+            server.bugs.append(error)
+            _LOG.exception("bug while answering %s %s", head.method, head.path)
+            raise Hangup from error
 
-    return wrapped
+    return guarded
 
 
 @contextlib.contextmanager
