@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,6 +25,8 @@ Step = str | int
 Place = tuple[int, int]
 #: Visits of nodes while reading a YAML document; repeated aliases beyond this are an attack ("billion laughs").
 _MOST_NODES: Final = 2_000_000
+#: No configuration nests deeper; half of Python's own limit of recursion.
+_DEEPEST: Final = 400
 _AT = re.compile(r" - at `(?:key` in `)?\$(?P<path>.*)`$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+|\.\.\.)\]")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -147,6 +149,7 @@ def read_yaml(text: str, name: str) -> Document:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        _refuse_deep(text, name, loader)
         root = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as problem:
         raise _bad_yaml(problem, text, name) from None
@@ -154,6 +157,20 @@ def read_yaml(text: str, name: str) -> Document:
     if root is not None:
         document.value = _Reader(document).read(root, ())
     return document
+
+
+def _refuse_deep(text: str, name: str, loader: Any) -> None:
+    """Refuse nesting that would end the process: libyaml's composer recurses in C (a crash at 10^6 brackets)."""
+    if text.count("[") + text.count("{") < _DEEPEST and all(len(line) < _DEEPEST for line in text.splitlines()):
+        return
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        mark: Any = event.start_mark
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise BadConfig(f"{name}:{mark.line + 1}:{mark.column + 1}: bad YAML: nested too deeply")
 
 
 def _bad_yaml(problem: Any, text: str, name: str) -> BadConfig:
@@ -231,15 +248,44 @@ class _Reader:
 
 
 def read_json(text: str, name: str) -> Document:
-    """Parse JSON strictly (duplicate keys refused); raises BadConfig."""
+    """Parse JSON strictly (duplicate keys refused); raises BadConfig. Numbers keep their spelling, as in YAML."""
     try:
-        json.loads(text)
+        value = json.loads(
+            text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_unique, strict=True
+        )
     except json.JSONDecodeError as problem:
         raise BadConfig(f"{name}:{problem.lineno}:{problem.colno}: bad JSON: {problem.msg}") from None
     except RecursionError:
         raise BadConfig(f"{name}:1:1: bad JSON: nested too deeply") from None
-    # Valid JSON is YAML once tabs, which may only stand between its tokens, are spaces: one walker notes the places.
-    return read_yaml(text.replace("\t", " "), name)
+    except _GivenTwice as problem:
+        _placed(text, name)
+        raise BadConfig(f"{name}:1:1: {problem}") from None
+    return replace(_placed(text, name) or Document(name, None), value=value)
+
+
+class _GivenTwice(Exception):
+    """A key of a JSON object is repeated."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for at, (key, _) in enumerate(pairs) if any(key == other for other, _ in pairs[:at]))
+        raise _GivenTwice(f'key "{twice}" is given twice')
+    return found
+
+
+def _placed(text: str, name: str) -> Document | None:
+    """Valid JSON walked as YAML, for its places alone: tabs may only stand between tokens, so they are spaces here.
+
+    None when YAML cannot follow (it has fewer escapes); raises BadConfig for a key given twice.
+    """
+    try:
+        return read_yaml(text.replace("\t", " "), name)
+    except BadConfig as problem:
+        if "given twice" in problem.message or "nested too deeply" in problem.message:
+            raise
+        return None
 
 
 def read_toml(text: str, name: str) -> Document:
