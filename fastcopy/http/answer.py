@@ -6,8 +6,7 @@ Owns making a stranger's text fit for a terminal and one line. Never raises.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,8 +25,7 @@ _QUOTA = re.compile(r"quota|exceed the configured upper limit|storage limit", re
 _SECRET = re.compile(r"(\?)[^\s\"'<>]+|\b((?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The first error of a refusal; "" where the body says nothing. `excerpt` is for bodies of another form."""
 
     code: str = ""

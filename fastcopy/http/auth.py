@@ -227,7 +227,7 @@ class _Flight:
 
 
 def _postponed(grant: Grant, renew: float) -> Grant:
-    return Grant(grant.header, grant.kind, grant.scopes, grant.born, min(renew, grant.end), grant.end)
+    return grant._replace(renew=min(renew, grant.end))
 
 
 class Attempt:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastcopy.errors import BadConfig, Unsupported
 
@@ -43,16 +42,14 @@ GROUPS = {"secp256r1": "prime256v1", "secp384r1": "secp384r1", "secp521r1": "sec
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-@dataclass(frozen=True, slots=True)
-class CertFiles:
+class CertFiles(NamedTuple):
     """Certificate authorities trusted besides the system's, and client certificates with their keys."""
 
     authorities: tuple[Path, ...] = ()
     pairs: tuple[Pair, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TlsDetails:
+class TlsDetails(NamedTuple):
     """containers-tls-details.yaml(5); None and "" leave OpenSSL's defaults."""
 
     min_version: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SKIP = re.compile(r"[\s,]*")
@@ -19,12 +19,11 @@ _TOKEN68 = re.compile(r"[ \t]+([A-Za-z0-9._~+/-]+=*)[ \t]*(?=,|$)")
 _REST = re.compile(r"[^,]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """One challenge: a scheme in lower case and its parameters, names in lower case (the first of equals wins)."""
 
     scheme: str
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str]
 
     def __str__(self) -> str:
         """The challenge as a server would send it."""
@@ -56,7 +55,7 @@ def _parse_line(line: str, found: list[Challenge]) -> None:
             current.params.setdefault(param[1].lower(), _value(param))
             position = param.end()
         elif name := _NAME.match(line, position):
-            current = Challenge(name[0].lower())
+            current = Challenge(name[0].lower(), {})
             found.append(current)
             position = _after_scheme(line, name.end())
         else:

@@ -11,8 +11,8 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from fastcopy.errors import BadConfig, Unsupported
@@ -22,8 +22,7 @@ Rule = Callable[[str, int], bool]
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
+class ProxySettings(NamedTuple):
     """The values of the three variables; "" is unset. `cgi`: we run as a CGI program."""
 
     http: str = ""

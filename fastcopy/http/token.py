@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
@@ -46,8 +45,7 @@ class Basic(NamedTuple):
     """A registry that wants the password with each request."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Grant:
+class Grant(NamedTuple):
     """A value for Authorization: what it proves, its scopes, and when to renew it (seconds, wall clock)."""
 
     header: str
