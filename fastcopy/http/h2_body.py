@@ -122,7 +122,7 @@ class H2Upload(UploadLease):
         *,
         patience: float,
         stall: float,
-        finish: Callable[[H2Link, Stream], Awaitable[Response]],
+        finish: Callable[[H2Link, Stream, bool], Awaitable[Response]],
     ) -> None:
         self._lane = over
         self._stream = stream
@@ -191,10 +191,7 @@ class H2Upload(UploadLease):
             if complete:
                 raise
             raise LinkLost(f"{over.link.origin} broke off an upload") from error
-        response = await self._finish(over, stream)
-        if not complete:
-            self.close()
-        return response
+        return await self._finish(over, stream, complete)
 
     def close(self) -> None:
         self._lane.link.reclaim()

@@ -34,7 +34,7 @@ class LinkBusy(Bug):
 
 
 class Unprocessed(LinkLost):
-    """The server has not looked at the request (REFUSED_STREAM, GOAWAY below it): any verb may be sent again at once."""
+    """The server has not looked at the request (REFUSED_STREAM, GOAWAY below it): any verb may be repeated at once."""
 
 
 class WantsHttp1(LinkLost):

@@ -48,9 +48,9 @@ class OverH2:
             over.close()
             raise
 
-        async def finish(over: H2Link, stream: Stream) -> Response:
+        async def finish(over: H2Link, stream: Stream, complete: bool) -> Response:
             response = await self._whole(over, stream, request, started)
-            self._close(over, stream)
+            self._close(over, stream, complete)
             return await judge(response)
 
         return H2Upload(over, stream, length, patience=request.patience, stall=self._terms.stall, finish=finish)
@@ -125,9 +125,13 @@ class OverH2:
         body = await over.read_body(stream, body_limit(request, stream.head.status), self._terms.stall)
         return self._response(over, stream, request, started, body)
 
-    def _close(self, over: H2Link, stream: Stream) -> None:
+    def _close(self, over: H2Link, stream: Stream, complete: bool) -> None:
+        """An upload is over; a lane whose body was cut short is not worth repairing."""
         over.forget(stream)
-        self._multiplex.keep(over)
+        if complete:
+            self._multiplex.keep(over)
+        else:
+            over.close()
 
     def _fields(self, over: H2Link, request: Request, authorization: str | None, length: int | None) -> Fields:
         origin = over.link.origin

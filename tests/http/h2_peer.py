@@ -46,9 +46,8 @@ class Asked:
 
     async def data(self, body: bytes, *, end: bool = True, piece: int = 16384, pad: int | None = None) -> None:
         while body:
-            room = min(self.peer.conn.local_flow_control_window(self.id), piece, len(body))
-            if pad is not None:
-                room -= pad + 1
+            room = min(self.peer.conn.local_flow_control_window(self.id), piece)
+            room = min(room - (0 if pad is None else pad + 1), len(body))
             if room <= 0:
                 await self.peer.changed()
                 continue

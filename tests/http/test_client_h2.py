@@ -335,24 +335,27 @@ async def test_a_cancelled_leader_hands_the_reading_on() -> None:
             await release.wait()
             await asked.answer(200, b"kept")
 
-    async with serving(speaks_h2(script)) as server, client_for(server, http="2") as client:
-        async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
+    scope = trio.CancelScope()
+    async with (
+        serving(speaks_h2(script)) as server,
+        client_for(server, http="2") as client,
+        trio.open_nursery() as nursery,
+    ):
 
-            async def leader() -> None:
-                with scope:
-                    await client.request(get(server, "/cancelled"))
+        async def leader() -> None:
+            with scope:
+                await client.request(get(server, "/cancelled"))
 
-            async def follower() -> None:
-                assert (await client.request(get(server, "/kept"))).body == b"kept"
+        async def follower() -> None:
+            assert (await client.request(get(server, "/kept"))).body == b"kept"
 
-            nursery.start_soon(leader)
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            nursery.start_soon(follower)
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            scope.cancel()
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            release.set()
+        nursery.start_soon(leader)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        nursery.start_soon(follower)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        release.set()
     assert server.connections == 1
 
 
