@@ -20,6 +20,8 @@ _COMPRESSIONS = ("gzip", "zstd", "zstd:chunked", "bzip2", "Xz")
 _MULTI_ARCH = ("system", "all", "index-only")
 #: The prefixes a side's flags may carry: with --src-/--dest- in copy and sync, without in the other commands.
 _PREFIXES = {"source": ("src-", ""), "destination": ("dest-",)}
+_ALIASED = {"source": ("src-",), "destination": ("dest-",)}  #: --screds, --dcreds
+_CREDENTIALS = ("creds", "username", "password", "registry-token")
 
 
 def options_of(parsed: Parsed) -> Options:
@@ -72,17 +74,22 @@ def _first(parsed: Parsed, *names: str) -> Any:
 
 
 def _credentials(parsed: Parsed, side: str) -> Credentials | None:
-    prefixes = _PREFIXES[side]
-    creds = _first(parsed, *(f"{p}creds" for p in prefixes), *(f"{p[0]}creds" for p in prefixes if p))
-    user, password = (_first(parsed, *(f"{p}{name}" for p in prefixes)) for name in ("username", "password"))
-    token = _first(parsed, *(f"{p}registry-token" for p in prefixes)) or ""
-    anonymous = bool(_first(parsed, *(f"{p}no-creds" for p in prefixes)))
+    creds, user, password, token = (_of_credentials(parsed, side, name) for name in _CREDENTIALS)
+    anonymous = bool(_first(parsed, *(f"{prefix}no-creds" for prefix in _PREFIXES[side])))
     _check_credentials(creds, user, password, anonymous)
     if creds is not None:
         user, password = split_credentials(creds)
     if user is None and not token:
         return None
-    return Credentials(username=user or "", password=password or "", registry_token=token)
+    return Credentials(username=user or "", password=password or "", registry_token=token or "")
+
+
+def _of_credentials(parsed: Parsed, side: str, name: str) -> str | None:
+    """One part of a side's credentials; login has flags of the same names that mean something else."""
+    wanted = f"<{side}.credentials>"
+    names = [f"{prefix}{name}" for prefix in _PREFIXES[side]] + [f"{prefix[0]}{name}" for prefix in _ALIASED[side]]
+    mine = (each for each in names if each in parsed.flags and wanted in parsed.flags[each].to)
+    return cast("str | None", _first(parsed, *mine))
 
 
 def _check_credentials(creds: str | None, user: str | None, password: str | None, anonymous: bool) -> None:

@@ -84,6 +84,8 @@ def check_repository(text: str) -> None:
     if transport not in _TAGGED:
         supported = ", ".join(_TAGGED)
         raise Unsupported(f"Unsupported transport '{transport}' for tag listing. Only supported: {supported}")
+    if transport == "docker" and not rest.startswith("//"):
+        raise UsageError(f"docker: image reference {text} does not start with docker://")
     try:
         parse_name(text)
         tagged = transport == "docker" and parse_docker(rest.removeprefix("//")).reference
