@@ -151,6 +151,7 @@ class Conversation:
             request = await self._read_head(parser)
         except h11.RemoteProtocolError:
             await self._send(_BAD, head_only=False, keep=False)
+            await self.link.linger(_LINGER_BYTES, _LINGER_SECONDS)
             return False
         if request is None:
             return False

@@ -134,12 +134,18 @@ class Link:
         """Half-close and swallow what the peer still sends, so that a reset does not destroy our last answer."""
         with trio.move_on_after(seconds):
             try:
-                if not self.tls:
-                    self.sock.shutdown(socket.SHUT_WR)
+                self._end_writing()
                 while limit > 0 and (data := await self.receive()):
                     limit -= len(data)
             except (BodyLost, OSError):
                 return
+
+    def _end_writing(self) -> None:
+        """Say that nothing more comes (close_notify on TLS); what is still read afterwards is not decrypted."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            with contextlib.suppress(OSError):
+                self.sock.unwrap()
+        self.sock.shutdown(socket.SHUT_WR)
 
     def unread(self, data: bytes) -> None:
         """Give bytes back that the next receive() shall return."""
