@@ -35,11 +35,11 @@ from fastcopy.gotemplate._values import (
     ABSENT,
     MISSING,
     Boxed,
+    Int64,
     Map,
     Method,
     Missing,
     Nil,
-    Pointer,
     Slice,
     lift,
     plain,
@@ -89,11 +89,8 @@ class Run:
 
     def fail(self, place: Place, node: object, message: str) -> NoReturn:
         """Raise in Go's form."""
-        shown = str(node)
-        shown = f"{shown[:20]}..." if len(shown) > 20 else shown
-        raise TemplateError(
-            f'template: {self.name}:{place.line}:{place.column}: executing "{self.current}" at <{shown}>: {message}'
-        )
+        where = f"{self.name}:{place.line}:{place.column}"
+        raise TemplateError(f'template: {where}: executing "{self.current}" at <{node}>: {message}')
 
     def write(self, text: str) -> None:
         """Add to the output."""
@@ -195,7 +192,7 @@ class Run:
             return [(number, box(item)) for number, item in enumerate(value.items or ())]
         if isinstance(value, Map):
             return value.sorted()
-        if type(value) is int:
+        if type(value) in (int, Int64):
             if len(node.pipe.variables) > 1:
                 self.fail(node.pipe.place, node.pipe, f"can't use {value} to iterate over more than one variable")
             return _Counted(max(value, 0))
@@ -314,7 +311,7 @@ class Run:
         except _funcs.Refusal as problem:
             message = str(problem)
             if given.operands:
-                message = message.replace("non-function of", f"non-function {given.operands[0]} of")
+                message = message.replace("non-function of", f"non-function {_bare(given.operands[0])} of")
             return self.fail(node.place, whole, f"error calling {node.name}: {message}")
 
     def short_circuit(self, node: Function, given: _Given) -> Any:
@@ -324,6 +321,7 @@ class Run:
         value: Any = MISSING
         for argument in given.operands:
             value = self.operand(argument, given.dot)
+            value = MISSING if isinstance(value, Nil) and value.type == Nil().type else value
             if truth(value) == _funcs.SHORT_CIRCUIT[node.name]:
                 return value
         return value if given.final is ABSENT else given.final
@@ -357,6 +355,11 @@ class _Counted:
         return ((number, number) for number in range(self.count))
 
 
+def _bare(node: Operand) -> str:
+    """A pipeline without its parentheses."""
+    return str(node)[1:-1] if isinstance(node, Pipe) else str(node)
+
+
 def _field(struct: Struct, name: str) -> Any:
     """A field as a template value, promoted ones included; MISSING when there is none."""
     for each in struct.type.fields:
@@ -372,7 +375,7 @@ def execute(nodes: Nodes, templates: Mapping[str, Nodes], data: Any, name: str) 
     """The output of *nodes* over *data*; raises TemplateError."""
     run = Run(name, {**templates, name: nodes})
     try:
-        run.template(name, Pointer(data) if isinstance(data, Struct) else data)
+        run.template(name, data)
     except RecursionError:
         raise TemplateError(f"template: {name}: too deeply nested") from None
     return "".join(run.out)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from fastcopy.gojson import Time, dumps
+from fastcopy.gojson import Time
 from fastcopy.gostruct import Struct
-from fastcopy.gotemplate._values import Boxed, Map, Missing, Nil, Pointer, Slice, lift, plain, type_name
+from fastcopy.gotemplate._values import Boxed, Int64, Map, Missing, Nil, Pointer, Slice, lift, plain, type_name
 
 _DIRECTIVE: Final = re.compile(
     r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*)?)?(?P<verb>.|\Z)", re.DOTALL
@@ -22,7 +23,7 @@ _DOT: Final = re.compile(r"%[-+# 0]*(?:\d+|\*)?\.")
 
 def fprint(value: Any) -> str:
     """What a template prints for *value*: ``%v``, with ``<no value>`` for nothing."""
-    return "<no value>" if isinstance(value, Missing) else verb_v(plain(value), "")
+    return "<no value>" if isinstance(value, Missing) else verb_v(plain(value))
 
 
 def sprint(values: Sequence[Any]) -> str:
@@ -30,13 +31,13 @@ def sprint(values: Sequence[Any]) -> str:
     text = ""
     for before, value in zip((None, *values), values, strict=False):
         between = text and not isinstance(value, str) and not isinstance(before, str)
-        text += (" " if between else "") + verb_v(value, "")
+        text += (" " if between else "") + verb_v(value)
     return text
 
 
 def sprintln(values: Sequence[Any]) -> str:
     """fmt.Sprintln."""
-    return " ".join(verb_v(value, "") for value in values) + "\n"
+    return " ".join(verb_v(value) for value in values) + "\n"
 
 
 def sprintf(layout: str, values: Sequence[Any]) -> str:
@@ -44,42 +45,59 @@ def sprintf(layout: str, values: Sequence[Any]) -> str:
     left = list(values)
     text = _DIRECTIVE.sub(lambda found: _directive(found, left), layout)
     if left:
-        extra = ", ".join("<nil>" if _is_nil(v) else f"{type_name(v)}={verb_v(v, '')}" for v in left)
+        extra = ", ".join("<nil>" if _is_nil(v) else f"{type_name(v)}={verb_v(v)}" for v in left)
         text += f"%!(EXTRA {extra})"
     return text
 
 
-def verb_v(value: Any, flags: str) -> str:
-    """``%v`` and, with ``+`` in *flags*, ``%+v``."""
-    return _compose(value, lambda leaf: _leaf_v(leaf, flags), flags)
+def verb_v(value: Any) -> str:
+    """``%v``."""
+    return _compose(value, _Spec("v"))
 
 
-def _compose(value: Any, leaf: Any, flags: str = "", top: bool = True) -> str:
-    """Apply *leaf* to the scalars of slices, maps and structs, in Go's brackets."""
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """One directive; Go pads and truncates every scalar by itself, not the whole."""
+
+    verb: str
+    flags: str = ""
+    width: int | None = None
+    precision: int | None = None
+
+    def pad(self, text: str) -> str:
+        """*text* in the directive's width."""
+        if self.width is None:
+            return text
+        return text.ljust(self.width) if "-" in self.flags else text.rjust(self.width, "0" if self.zeros else " ")
+
+    @property
+    def zeros(self) -> bool:
+        """Whether to fill with zeros."""
+        return "0" in self.flags and "-" not in self.flags
+
+
+def _compose(value: Any, spec: _Spec, top: bool = True) -> str:
+    """Format the scalars of slices, maps and structs, in Go's brackets."""
     if isinstance(value, Boxed):
-        return _compose(value.target, leaf, flags, top)
+        return _compose(value.target, spec, top)
     if isinstance(value, Pointer):
         inner = value.target
-        return ("&" if top and isinstance(inner, Struct) else "") + _compose(inner, leaf, flags, top)
+        return ("&" if top and isinstance(inner, Struct) else "") + _compose(inner, spec, top)
     if isinstance(value, Slice):
-        return f"[{' '.join(_compose(item, leaf, flags, False) for item in value.items or ())}]"
+        return f"[{' '.join(_compose(item, spec, False) for item in value.items or ())}]"
     if isinstance(value, Map):
-        return f"map[{' '.join(f'{leaf(key)}:{_compose(item, leaf, flags, False)}' for key, item in value.sorted())}]"
+        entries = (f"{_scalar(key, spec)}:{_compose(item, spec, False)}" for key, item in value.sorted())
+        return f"map[{' '.join(entries)}]"
     if isinstance(value, Struct):
-        named = "+" in flags
-        fields = ((each.name, lift(value.values[each.name], each.type)) for each in value.type.fields)
-        return f"{{{' '.join((f'{name}:' if named else '') + _compose(v, leaf, flags, False) for name, v in fields)}}}"
-    return str(leaf(value))
+        return f"{{{' '.join(_fields(value, spec))}}}"
+    return _scalar(value, spec)
 
 
-def _leaf_v(value: Any, flags: str = "") -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return ("+" if "+" in flags and value >= 0 else "") + str(value)
-    if isinstance(value, float):
-        return _shortest(value)
-    return "<nil>" if isinstance(value, Nil | Missing) else str(value)
+def _fields(value: Struct, spec: _Spec) -> Iterator[str]:
+    named = spec.verb == "v" and "+" in spec.flags
+    for each in value.type.fields:
+        label = f"{each.name}:" if named else ""
+        yield label + _compose(lift(value.values[each.name], each.type), spec, False)
 
 
 def _shortest(value: float) -> str:
@@ -107,65 +125,54 @@ def _directive(found: re.Match[str], left: list[Any]) -> str:
         return f"{problem}{wrong}%!{verb}(MISSING)"
     if width is not None and width < 0:
         flags, width = flags + "-", -width
-    text = _format(left.pop(0), verb, flags, precision, width if "0" in flags and "-" not in flags else None)
-    return problem + wrong + _pad(text, width, flags)
+    return problem + wrong + _format(left.pop(0), _Spec(verb, flags, width, precision))
 
 
 def _number(text: str | None, left: list[Any], complaint: str) -> tuple[int | None, str]:
     if text != "*":
         return (None if text is None else int(text)), ""
-    if left and type(left[0]) is int:
+    if left and type(left[0]) in (int, Int64):
         return left.pop(0), ""
     if left:
         left.pop(0)
     return None, complaint
 
 
-def _pad(text: str, width: int | None, flags: str) -> str:
-    if width is None:
-        return text
-    return text.ljust(width) if "-" in flags else text.rjust(width)
-
-
-def _format(value: Any, verb: str, flags: str, precision: int | None, zeros: int | None) -> str:
-    if verb == "T":
-        return type_name(value)
-    if verb == "v":
-        if "#" in flags:
-            return f"%!v({type_name(value)}={verb_v(value, '')})"
-        return verb_v(value, flags)
+def _format(value: Any, spec: _Spec) -> str:
+    if spec.verb == "T":
+        return spec.pad(type_name(value))
+    if spec.verb == "v" and "#" in spec.flags:
+        raise ValueError("%#v")
     if _is_nil(value):
-        return f"%!{verb}(<nil>)"
-    return _compose(value, lambda leaf: _scalar(leaf, verb, flags, precision, zeros), flags)
+        return spec.pad("<nil>") if spec.verb == "v" else f"%!{spec.verb}(<nil>)"
+    return _compose(value, spec)
 
 
-def _scalar(value: Any, verb: str, flags: str, precision: int | None, zeros: int | None) -> str:
-    text = None
+def _scalar(value: Any, spec: _Spec) -> str:
+    """One scalar, or Go's complaint that the verb does not suit it."""
     if isinstance(value, Time):
-        value = str(value) if verb in "sqxX" else value
-    if isinstance(value, str):
-        text = _string(value, verb, flags, precision)
-        return text.rjust(zeros, "0") if text is not None and zeros else _or_bad(text, value, verb)
-    if isinstance(value, bool):
-        return _or_bad(_leaf_v(value) if verb == "t" else None, value, verb)
-    if isinstance(value, int):
-        text = _integer(value, verb, flags, precision)
-    elif isinstance(value, float):
-        text = _float(value, verb, flags, precision)
-    if text is not None and zeros and precision is None:
+        value = str(value)
+    if isinstance(value, Nil | Missing):
+        return spec.pad("<nil>") if spec.verb == "v" else f"%!{spec.verb}({type_name(value)}=<nil>)"
+    text = _SCALARS[type(value)](value, spec)
+    if text is None:
+        plain_spec = _Spec("v", spec.flags, spec.width, spec.precision)
+        return f"%!{spec.verb}({type_name(value)}={_scalar(value, plain_spec)})"
+    if not isinstance(value, str | bool) and spec.zeros and spec.width and (spec.precision is None or "." in text):
         sign = text[:1] if text[:1] in ("+", "-", " ") else ""
-        text = sign + text[len(sign) :].rjust(zeros - len(sign), "0")
-    return _or_bad(text, value, verb)
+        return sign + text[len(sign) :].rjust(spec.width - len(sign), "0")
+    return spec.pad(text)
 
 
-def _or_bad(text: str | None, value: Any, verb: str) -> str:
-    return f"%!{verb}({type_name(value)}={_leaf_v(value)})" if text is None else text
+def _boolean(value: bool, spec: _Spec) -> str | None:
+    return str(value).lower() if spec.verb in "tv" else None
 
 
-def _string(value: str, verb: str, flags: str, precision: int | None) -> str | None:
-    if precision is not None and verb in "sq":
+def _string(value: str, spec: _Spec) -> str | None:
+    verb, flags, precision = spec.verb, spec.flags, spec.precision
+    if precision is not None and verb in "sqv":
         value = value[:precision]
-    if verb == "s":
+    if verb in "sv":
         return value
     if verb == "q":
         return quote(value) if "#" not in flags or "`" in value else f"`{value}`"
@@ -199,8 +206,9 @@ def _escaped(char: str) -> str:
     return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
 
 
-def _integer(value: int, verb: str, flags: str, precision: int | None) -> str | None:
-    codes = {"d": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
+def _integer(value: int, spec: _Spec) -> str | None:
+    verb, flags, precision = spec.verb, spec.flags, spec.precision
+    codes = {"v": "d", "d": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
     if verb in ("c", "q"):
         char = chr(value) if 0 <= value <= 0x10FFFF and not 0xD800 <= value < 0xE000 else "\ufffd"
         return char if verb == "c" else f"'{quote(char)[1:-1]}'" if char != "'" else "'\\''"
@@ -214,7 +222,8 @@ def _integer(value: int, verb: str, flags: str, precision: int | None) -> str | 
     return _sign(value < 0, flags) + prefix + digits
 
 
-def _float(value: float, verb: str, flags: str, precision: int | None) -> str | None:
+def _float(value: float, spec: _Spec) -> str | None:
+    verb, flags, precision = spec.verb.replace("v", "g"), spec.flags, spec.precision
     if verb not in "eEfFgG":
         return None
     if verb in "gG" and precision is None:
@@ -227,10 +236,14 @@ def _sign(negative: bool, flags: str) -> str:
     return "-" if negative else "+" if "+" in flags else " " if " " in flags else ""
 
 
+_SCALARS: Final[dict[type, Callable[[Any, _Spec], str | None]]] = {
+    bool: _boolean,
+    int: _integer,
+    Int64: _integer,
+    float: _float,
+    str: _string,
+}
+
+
 def _is_nil(value: Any) -> bool:
     return isinstance(value, Missing) or (isinstance(value, Nil) and value.type == "untyped nil")
-
-
-def to_json(value: Any) -> str:
-    """report's json function: no HTML escaping."""
-    return dumps(value, html=False)

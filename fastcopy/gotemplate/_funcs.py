@@ -15,7 +15,7 @@ from urllib.parse import quote_plus
 from fastcopy.gojson import Time, dumps
 from fastcopy.gostruct import Struct
 from fastcopy.gotemplate import _fmt
-from fastcopy.gotemplate._values import Map, Missing, Nil, Slice, json_form, plain, truth, type_name
+from fastcopy.gotemplate._values import Int64, Map, Missing, Nil, Slice, json_form, plain, truth, type_name
 
 
 class Refusal(Exception):
@@ -57,13 +57,13 @@ def _entry(item: Map, key: Any) -> Any:
 
 
 def _position(key: Any, last: int) -> int:
-    if type(key) is not int:
+    if type(key) not in (int, Int64):
         if isinstance(key, Missing | Nil):
             raise Refusal("cannot index slice/array with nil")
         raise Refusal(f"cannot index slice/array with type {type_name(key)}")
     if not 0 <= key <= last:
         raise Refusal(f"index out of range: {key}")
-    return key
+    return int(key)
 
 
 def _slice(item: Any, *ends: Any) -> Any:
@@ -99,7 +99,7 @@ def _len(item: Any) -> int:
 
 def _kind(value: Any) -> str:
     """Go's basic kinds; "" for all others."""
-    return {bool: "bool", int: "int", float: "float", str: "string"}.get(type(value), "")
+    return {bool: "bool", int: "int", Int64: "int", float: "float", str: "string"}.get(type(value), "")
 
 
 def _eq(first: Any, *others: Any) -> bool:
@@ -115,10 +115,13 @@ def _same(left: Any, right: Any) -> bool:
         raise Refusal(f"incompatible types for comparison: {type_name(left)} and {type_name(right)}")
     if _kind(left):
         return bool(left == right)
+    if type(left) is not type(right) and not (_is_invalid(left) or _is_invalid(right)):
+        shown = f"{_fmt.verb_v(left)}: {type_name(left)}, {type_name(right)}: {_fmt.verb_v(right)}"
+        raise Refusal(f"non-comparable types {shown}")
     if _is_nil(left) or _is_nil(right):
         return _is_nil(left) == _is_nil(right)
     if isinstance(right, Slice | Map):
-        raise Refusal(f"non-comparable type {_fmt.verb_v(right, '')}: {type_name(right)}")
+        raise Refusal(f"non-comparable type {_fmt.verb_v(right)}: {type_name(right)}")
     return bool(left == right)
 
 
@@ -151,7 +154,7 @@ def _text(values: Sequence[Any]) -> str:
     """The text that html, js and urlquery escape."""
     if len(values) == 1 and isinstance(values[0], str):
         return values[0]
-    return _fmt.sprint([plain(value) for value in values])
+    return _fmt.sprint(["<no value>" if _is_invalid(value) else plain(value) for value in values])
 
 
 _HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"}
@@ -232,7 +235,11 @@ def check(value: Any, kind: str, literal: str) -> Any:
     value = plain(value)
     if _ACCEPTS[kind](value):
         return value
-    if literal and kind in ("string", "int"):
+    if literal == "nil":
+        raise Refusal(f"cannot assign nil to {kind}")
+    if literal and kind == "[]string":
+        raise Refusal(f"can't handle {literal} for arg of type {kind}")
+    if literal:
         raise Refusal(f"expected {'integer' if kind == 'int' else kind}; found {literal}")
     if _is_invalid(value):
         if kind == "[]string":

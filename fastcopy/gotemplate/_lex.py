@@ -52,7 +52,9 @@ _INSIDE: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_NUMBER_START: Final = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F_]*|[\d_]*\.?[\d_]*)\w?")
 _COMMENT: Final = re.compile(r"\{\{(-\s)?\s*/\*.*?\*/(\s-)?\}\}", re.DOTALL)
+_CLOSE: Final = re.compile(r"-?\}\}")
 _SPACE: Final = re.compile(r"\s+")
 #: What may follow a word, so that `.a"b"` is no two operands.
 _TERMINATORS: Final = frozenset(" \t\r\n.|:),(") | {""}
@@ -86,19 +88,23 @@ def _trims_left(text: str, start: int) -> bool:
 
 def _inside(text: str, at: int, name: str) -> Generator[Token, None, tuple[int, bool]]:
     """Tokens up to the right delimiter; returns where the text goes on and whether it is trimmed."""
+    open_parens = 0
     while True:
         space = _SPACE.match(text, at)
         at = space.end() if space else at
         line = _line(text, at)
-        if text.startswith("}}", at):
+        close = _CLOSE.match(text, at)
+        if close and (space or close[0] == "}}"):
+            if open_parens:
+                raise TemplateError(f"template: {name}:{line}: unclosed left paren")
             yield Token("close", "}}", line, _column(text, at))
-            return at + 2, False
-        if space and text.startswith("-}}", at):
-            yield Token("close", "}}", line, _column(text, at))
-            return at + 3, True
+            return close.end(), close[0] != "}}"
         found = _INSIDE.match(text, at)
         if found is None:
             raise TemplateError(f"template: {name}:{line}: {_complaint(text, at)}")
+        open_parens += (found[0] == "(") - (found[0] == ")")
+        if open_parens < 0:
+            raise TemplateError(f"template: {name}:{line}: unexpected right paren")
         sort: Sort = found.lastgroup  # type: ignore[assignment]
         yield Token(sort, found[0], line, _column(text, at), bool(space))
         at = found.end()
@@ -118,7 +124,8 @@ def _complaint(text: str, at: int) -> str:
             first, "unterminated raw quoted string"
         )
     if first.isdigit() or first in "+-":
-        return f'bad number syntax: "{text[at : at + 16].split(maxsplit=1)[0]}"'
+        found = _NUMBER_START.match(text, at)
+        return f'bad number syntax: "{found[0] if found else first}"'
     return f"unrecognized character in action: U+{ord(first):04X} {first!r}"
 
 

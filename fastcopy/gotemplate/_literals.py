@@ -44,6 +44,6 @@ def number(text: str) -> int | float:
     except (ValueError, SyntaxError):
         raise ValueError(f'bad number syntax: "{text}"') from None
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        raise ValueError(f"integer overflow: {text!r}")
+        raise ValueError(f'integer overflow: "{text}"')
     assert isinstance(value, int | float)
     return value

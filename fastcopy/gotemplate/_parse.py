@@ -192,22 +192,18 @@ class Parser:
         place = self.peek().place
         variables, declares = self.declarations(context)
         commands: list[Command] = []
-        while True:
-            token = self.peek()
-            if token.sort == stop or (stop == ")" and token.text == ")"):
-                self.take()
-                if not commands:
-                    self.fail(f"missing value for {context}")
-                break
+        while not (self.peek().sort == stop or (stop == ")" and self.peek().text == ")")):
+            if self.peek().sort in ("end", "close") or self.peek().text in ("|", ")", ",", "=", ":="):
+                self.unexpected(context)
             commands.append(self.command(context))
-            if self.peek().text == "|" and self.peek().sort == "op":
+            if self.peek().text == "|":
                 self.take()
-                if self.peek().sort == stop or self.peek().text == ")":
-                    self.fail(f"missing value for {context}")
+        self.take()
+        if not commands:
+            self.fail(f"missing value for {context}")
         for command in commands[1:]:
             if isinstance(command.operands[0], Constant | Dot):
                 self.fail("non executable command in pipeline stage 2")
-        self.scopes += variables if declares else ()
         return Pipe(tuple(commands), tuple(variables), declares, place)
 
     def declarations(self, context: str) -> tuple[list[str], bool]:
@@ -221,6 +217,7 @@ class Parser:
                 declares = after.text == ":="
                 for each in () if declares else found:
                     self.known(each)
+                self.scopes += found if declares else ()
                 return found, declares
             if not (after.text == "," and context == "range" and len(found) == 1):
                 break

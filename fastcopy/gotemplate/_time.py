@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fastcopy.gojson import ZERO_TIME, Time
-from fastcopy.gotemplate._values import Method
+from fastcopy.gotemplate._values import Int64, Method
 
 # fmt: off
 _MONTHS: Final = (
@@ -106,9 +106,9 @@ def _utc(value: Time) -> Time:
 
 _METHODS: Final[dict[str, Callable[[Time], Any]]] = {
     "String": str,
-    "Unix": Time.unix,
-    "UnixMilli": lambda v: v.unix() * 1000 + v.nanosecond // 10**6,
-    "UnixNano": lambda v: v.unix() * 10**9 + v.nanosecond,
+    "Unix": lambda v: Int64(v.unix()),
+    "UnixMilli": lambda v: Int64(v.unix() * 1000 + v.nanosecond // 10**6),
+    "UnixNano": lambda v: Int64(v.unix() * 10**9 + v.nanosecond),
     "Year": lambda v: v.whole.year,
     "Month": _month,
     "Day": lambda v: v.whole.day,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastcopy.gojson import Time
-from fastcopy.gostruct import PointerTo, SliceOf, Struct, StructType
+from fastcopy.gostruct import PointerTo, SliceOf, Struct, StructType, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,12 @@ class Args:
     """Marks an argument as absent (no value was piped in)."""
 
 
+class Int64(int):
+    """An int64, where a plain int is Go's int: they differ in messages and %T only."""
+
+    __slots__ = ()
+
+
 MISSING: Final = Missing()
 EMPTY: Final = Struct(StructType("struct {}", ()))
 ABSENT: Final = Args()
@@ -96,6 +102,8 @@ def lift(value: Any, kind: Any) -> Any:
     if isinstance(kind, PointerTo):
         return Nil(f"*{kind.item.name}") if value is None else Pointer(value)
     match kind:
+        case "int":
+            return Int64(value)
         case "[]string" | "strslice":
             return Slice(value)
         case "map":
@@ -123,7 +131,15 @@ def type_name(value: Any) -> str:
         return f"*{type_name(value.target)}"
     if isinstance(value, Nil):
         return "<nil>" if value.type == "untyped nil" else value.type
-    names = {bool: "bool", int: "int", float: "float64", str: "string", Time: "time.Time", Missing: "<nil>"}
+    names = {
+        bool: "bool",
+        int: "int",
+        Int64: "int64",
+        float: "float64",
+        str: "string",
+        Time: "time.Time",
+        Missing: "<nil>",
+    }
     return names.get(type(value), type(value).__name__)
 
 
@@ -147,8 +163,6 @@ def plain(value: Any) -> Any:
 
 def json_form(value: Any) -> Any:
     """The value for encoding/json."""
-    from fastcopy.gostruct import encode
-
     value = plain(value)
     if isinstance(value, Slice):
         return None if value.items is None else [json_form(item) for item in value.items]
@@ -156,4 +170,6 @@ def json_form(value: Any) -> Any:
         return None if value.items is None else {key: json_form(item) for key, item in value.sorted()}
     if isinstance(value, Nil | Missing):
         return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
     return encode(value) if isinstance(value, Struct) else value
