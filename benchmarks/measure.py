@@ -114,13 +114,23 @@ def run(command: Command, state: Path, authority: Path, limit: float) -> Sample:
     report, log = state / "measurement.json", state / "output.txt"
     line = launcher(command.chroot, _binds(command, state))
     line += ["-D", "/" if command.chroot else str(REPOSITORY), "-t", str(limit), "-o", str(report), "--"]
-    with log.open("wb") as output:
-        done = subprocess.run(
-            [*line, *command.argv], env=variables, stdout=output, stderr=subprocess.STDOUT, check=False
-        )
-    if done.returncode or not report.exists():
-        raise RunFailedError(f"the launcher failed ({done.returncode}): {_last_words(log)}")
+    report.unlink(missing_ok=True)
+    code = _call([*line, *command.argv], variables, log)
+    if code or not report.exists():
+        raise RunFailedError(f"the launcher failed ({code}): {_last_words(log)}")
     return _judge(json.loads(report.read_text()), log)
+
+
+def _call(line: Sequence[str], variables: Mapping[str, str], log: Path) -> int:
+    """Run the launcher; when interrupted, let it end its client before leaving."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(line, env=variables, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait(10)
+            raise
 
 
 def _judge(found: dict[str, float], log: Path) -> Sample:

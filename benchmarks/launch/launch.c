@@ -10,7 +10,7 @@
  *
  * It is C because a child's ru_maxrss starts at its parent's resident size: a parent written in
  * Python would give every client forty megabytes it never had. It adopts orphans (subreaper), so
- * CPU of processes whose parent left early is counted too.
+ * CPU of processes whose parent left early is counted too. SIGINT and SIGTERM end it and all of them.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -153,16 +153,17 @@ static void write_result(double wall, int status, int timed_out, int strays, lon
 }
 
 static int measure(char **command) {
-    sigset_t child_ended;
-    sigemptyset(&child_ended);
-    sigaddset(&child_ended, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child_ended, NULL);
+    sigset_t awaited;
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGCHLD), sigaddset(&awaited, SIGINT), sigaddset(&awaited, SIGTERM);
+    sigprocmask(SIG_BLOCK, &awaited, NULL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     double start = now(), wall;
     pid_t pid = fork();
     if (pid < 0) die("fork");
     if (!pid) {
-        sigprocmask(SIG_UNBLOCK, &child_ended, NULL);
+        sigprocmask(SIG_UNBLOCK, &awaited, NULL);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         setsid();
         become_command(command);
     }
@@ -170,7 +171,8 @@ static int measure(char **command) {
     int status = 0, timed_out = 0, killed = 0;
     while (!reap(pid, &status)) {
         struct timespec pause = {0, SAMPLE_NS};
-        sigtimedwait(&child_ended, NULL, &pause);
+        int signal_number = sigtimedwait(&awaited, NULL, &pause);
+        if (signal_number == SIGINT || signal_number == SIGTERM) return kill_all(), 128 + signal_number;
         long total = 0;
         each_descendant(getpid(), add_resident, &total);
         if (total > peak) peak = total;

@@ -29,7 +29,7 @@
 #define HOLD_MAX (32L << 20) /* one direction: 15 ms of 2 GB/s, more than a small machine's loopback gives */
 #define HOLD_MIN (256L << 10)
 #define CHUNKS_MAX 4096
-#define BURST_NS 2000000LL /* a capped direction may send this much time's worth at once */
+#define BURST_NS 4000000LL /* a capped direction may send this much time's worth at once */
 
 typedef int64_t ns;
 

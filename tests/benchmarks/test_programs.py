@@ -234,3 +234,15 @@ def test_a_client_sees_nothing_of_the_user(tmp_path: Path, monkeypatch: pytest.M
     assert "HTTPS_PROXY" not in names
     assert "SSL_CERT_FILE" in names
     assert listings == "[[], [], [], [], []]"
+
+
+def test_interrupting_a_measurement_ends_the_client(tmp_path: Path) -> None:
+    """Ctrl-C in a long run leaves no client copying in the background, nor its children."""
+    code = "import subprocess as s; p = s.Popen(['sleep', '61']); print('up', flush=True); p.wait()"
+    line = [program("launch"), "-o", str(tmp_path / "out.json"), "--", sys.executable, "-c", code]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        process.terminate()
+        assert process.stdout.read() == b""  # the pipe is closed when the last of them has gone
+        assert process.wait() == 128 + signal.SIGTERM
