@@ -47,7 +47,7 @@ struct way { /* one direction of a connection */
     ns opened;     /* bytes count as arrived no earlier */
     ns paid_until; /* rate: up to when the bytes sent have used the line */
     ns end_due;
-    int ended, reset, shut, blocked;
+    int ended, reset, shut, blocked, resting;
     uint64_t *count;
 };
 
@@ -109,7 +109,12 @@ static void append(struct way *w, struct chunk *c) {
 
 static ns departure(struct way *w, ns t) { return (t > w->opened ? t : w->opened) + delay; }
 
-static int full(struct way *w) { return (long)w->held >= hold || w->chunks >= CHUNKS_MAX; }
+/* Full until half of it has left again: readers and writers alternate in large steps. */
+static int full(struct way *w) {
+    long least = w->resting ? hold / 2 : hold;
+    w->resting = (long)w->held >= least || w->chunks >= CHUNKS_MAX;
+    return w->resting;
+}
 
 static void end_way(struct way *w, int reset) {
     w->ended = 1, w->reset = reset;
@@ -129,12 +134,17 @@ static void fill(struct way *w) {
     }
 }
 
+/* What the rate lets through now. Half a burst at least, or the rest of a chunk: a trickle of tiny
+ * segments would cost both ends more CPU than the bytes. */
 static size_t allowed(struct way *w, size_t size, ns t) {
     if (rate <= 0) return size;
     if (w->paid_until < t - BURST_NS) w->paid_until = t - BURST_NS;
-    double room = (double)(t - w->paid_until) * rate / 1e9;
-    return room < 1 ? 0 : room < (double)size ? (size_t)room : size;
+    double room = (double)(t - w->paid_until) * rate / 1e9, least = rate * (double)BURST_NS / 2e9;
+    if ((double)size <= room) return size;
+    return room < least ? 0 : (size_t)room;
 }
+
+static ns next_allowance(struct way *w) { return w->paid_until + BURST_NS / 2; }
 
 static void finish(struct pair *p, struct way *w) {
     if (w->end_due > now()) return wake_at(w->end_due);
@@ -149,7 +159,7 @@ static void flush(struct pair *p, struct way *w) {
         ns t = now();
         if (c->due > t) return wake_at(c->due);
         size_t size = allowed(w, c->size - c->sent, t);
-        if (!size) return wake_at(t + BURST_NS / 2);
+        if (!size) return wake_at(next_allowance(w));
         ssize_t n = send(w->out, c->data + c->sent, size, MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN) w->blocked = 1;
         else if (n < 0) p->dead = 1;

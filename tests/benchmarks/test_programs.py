@@ -201,9 +201,16 @@ def test_the_launcher_does_not_charge_our_own_memory_to_the_client(tmp_path: Pat
 def test_the_launcher_counts_all_processes_of_a_client(tmp_path: Path) -> None:
     """CPU of a grandchild counts; memory of several processes adds up."""
     program("launch")
-    burn = "import time\nx = b'x' * (64 << 20)\nwhile time.process_time() < 0.3: pass"
-    code = f"import subprocess, sys\nps = [subprocess.Popen([sys.executable, '-c', {burn!r}]) for _ in range(2)]\n"
-    found = run(Command([sys.executable, "-c", code + "[p.wait() for p in ps]"]), tmp_path, tmp_path, 20)
+    burn = (
+        "import sys, time\nx = b'x' * (64 << 20)\nwhile time.process_time() < 0.3: pass\n"
+        "print('up', flush=True)\nsys.stdin.read()"
+    )
+    code = (
+        "import subprocess as s, sys, time\n"
+        f"ps = [s.Popen([sys.executable, '-c', {burn!r}], stdin=s.PIPE, stdout=s.PIPE) for _ in range(2)]\n"
+        "[p.stdout.readline() for p in ps]\ntime.sleep(0.5)\n[p.communicate() for p in ps]"
+    )
+    found = run(Command([sys.executable, "-c", code]), tmp_path, tmp_path, 60)
     assert found.cpu >= 0.6
     assert found.peak_mib > 128
 
