@@ -37,6 +37,7 @@ class Call:
     prefix: str = ""  #: what skopeo puts before any failure of this command
     show: Show | None = None
     on_drain: Callable[[], None] | None = None  #: called at SIGTERM: finish what is in flight, begin nothing new
+    on_interrupt: Callable[[], None] | None = None  #: called at the first Ctrl-C, where that is no failure
 
     @property
     def shim(self) -> bool:

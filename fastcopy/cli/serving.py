@@ -20,7 +20,7 @@ async def run(call: Call) -> int:
     from fastcopy.serve import running
 
     with trio.CancelScope() as scope:
-        call.on_drain = scope.cancel
+        call.on_drain = call.on_interrupt = scope.cancel
         async with running(config_of(call)) as server:
             place = server.config.directory or "memory"
             call.streams.tell(f"Serving {place} at {server.url} (Ctrl-C ends it)")

@@ -81,13 +81,16 @@ class _Watch:
                 self._soon(self._call.on_drain)
                 return
             self._stop(Terminated("terminated"))
-        elif isinstance(self.failure, Interrupted):
+        elif self._timer is not None:
             leave_now()
         else:
-            self._stop(Interrupted("interrupted"))
             self._timer = threading.Timer(GRACE, leave_now)
             self._timer.daemon = True
             self._timer.start()
+            if self._call.on_interrupt is not None:
+                self._soon(self._call.on_interrupt)
+            else:
+                self._stop(Interrupted("interrupted"))
 
     def _stop(self, failure: FastcopyError) -> None:
         self.failure = failure

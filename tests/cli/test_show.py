@@ -32,6 +32,7 @@ from fastcopy.events import (
     Message,
     Retrying,
     Snapshot,
+    Waiting,
     as_dict,
     kind_of,
 )
@@ -118,17 +119,19 @@ def test_messages_for_stdout_are_printed_and_others_are_not() -> None:
     assert _lines([Message("Storing signatures"), Message("hush", "debug")]) == ["Storing signatures"]
 
 
-def test_retries_failures_and_messages_go_to_the_log() -> None:
+def test_retries_waits_failures_and_messages_go_to_the_log() -> None:
     """At their levels, in skopeo's words where it has them."""
     stream = io.StringIO()
     notices = Notices(Log(stream, terminal=False, debug=True))
     notices.event(Retrying("reading blob", "connection reset", 1.0, "source", 1, 3))
     notices.event(ImageFailed(M, "gone"))
     notices.event(Message("detail", "debug"))
-    first, second, third = stream.getvalue().splitlines()
+    notices.event(Waiting("r.example", "rate limit", 30.0))
+    first, second, third, fourth = stream.getvalue().splitlines()
     assert 'level=warning msg="Failed, retrying in 1.0s ... (1/3). Error: reading blob: connection reset"' in first
     assert f'level=error msg="Copying image {M} failed: gone"' in second
     assert "level=debug msg=detail" in third
+    assert 'level=info msg="Waiting 30s for r.example: rate limit"' in fourth
 
 
 @pytest.mark.parametrize(

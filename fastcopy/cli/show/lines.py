@@ -22,6 +22,7 @@ from fastcopy.events import (
     ManifestWritten,
     Message,
     Retrying,
+    Waiting,
 )
 
 Write = Callable[[str], None]
@@ -98,7 +99,7 @@ def written_lines(event: ManifestWritten) -> list[str]:
 
 
 class Notices:
-    """What belongs to the log: retries, failed images, messages that are not for stdout."""
+    """What belongs to the log: retries, waits, failed images, messages that are not for stdout."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -108,6 +109,8 @@ class Notices:
         match event:
             case Retrying():
                 self._log.warning(retry_text(event))
+            case Waiting():
+                self._log.info(f"Waiting {seconds(event.seconds)} for {event.host}: {event.why}")
             case ImageFailed():
                 self._log.error(f"Copying image {event.digest} failed: {event.error}")
             case Message(level="debug"):
