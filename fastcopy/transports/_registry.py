@@ -192,12 +192,13 @@ def put_manifest(repo: Repository, reference: str, raw: bytes, media_type: str) 
     return Request("PUT", repo.url(f"manifests/{reference}"), headers, raw, repo.scopes("pull,push"))
 
 
-def read_put(response: Response, repo: Repository, reference: str, digest: Digest) -> None:
-    """Whether the manifest was stored under our digest."""
+def read_put(response: Response, repo: Repository, reference: str, raw: bytes, digest: Digest) -> None:
+    """Whether *raw* was stored under our digest; signed schema 1 has two, with and without its signatures."""
     if response.status not in (200, 201, 202):
         raise error_from(response, what=f"writing manifest: uploading manifest {reference} to {repo.name}")
     stored = response.headers.get("docker-content-digest")
-    if is_digest(stored) and stored != digest and stored.partition(":")[0] == digest.algorithm:
+    known = is_digest(stored) and stored.partition(":")[0] == digest.algorithm
+    if known and stored != digest and not Digest(stored).matches(raw):
         raise DigestMismatch(f"the registry stored manifest {stored}, {digest} was sent")
 
 

@@ -230,7 +230,7 @@ class RegistryDestination(Destination):
         reference = (self.ref.reference if top else "") or str(digest)
         request = ask.put_manifest(self.repo, reference, raw, media_type)
         response = await self.registry.client.request(request)
-        ask.read_put(response, self.repo, reference, digest)
+        ask.read_put(response, self.repo, reference, raw, digest)
 
 
 async def delete_image(registry: Registry, ref: DockerRef) -> None:
