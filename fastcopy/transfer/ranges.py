@@ -1,0 +1,266 @@
+"""One large blob over several connections: closed ranges fill a ring, one thread drains it in order into the uploads.
+
+It begins as one connection that reads the first piece. Only if that piece shows that the source's connection is what
+limits (slow, and the pump waited for it) does it ramp: two fillers, four, ... as long as throughput grows; a refusal
+(429) ends the ramp. Otherwise the rest comes over one connection, as on the plain road.
+A range that fails is retried alone; one that holds up the ring while the others move is cut and asked for anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from fastcopy.descriptor import Descriptor
+from fastcopy.errors import FastcopyError, LimitError, LinkLost
+from fastcopy.schedule import Lane, Verdict
+from fastcopy.transfer.carry import Carrier
+from fastcopy.transfer.pumping import failure_of, in_thread
+from fastcopy.transfer.run import blamed
+
+if TYPE_CHECKING:
+    from fastcopy._native import Pump, Report
+    from fastcopy.transports.base import BlobReader
+
+#: Smaller blobs are over before a ramp pays; the scheduler runs several at once anyway (protocol reference 5.3).
+RANGED_MIN: Final = 64 << 20
+#: Read first, over one connection: long enough to leave slow start, short beside what follows.
+FIRST_PIECE: Final = 8 << 20
+#: A piece costs one round trip: at 20 MB/s and 30 ms, 4 MiB take 200 ms. Larger ones only need a larger ring.
+PIECE: Final = 4 << 20
+#: A connection that yields this many bytes per second is not what limits: AWS counts one per 85 to 90 MB/s, a shared
+#: core hashes, decrypts and writes a few hundred.
+FAST_ENOUGH: Final = 48_000_000
+#: ... nor is it when the pump spent less than this share of the time waiting for it.
+STARVED: Final = 0.5
+RAMP_EVERY: Final = 0.25
+GROWTH: Final = 1.15
+MOST: Final = 16
+SLAB: Final = 256 << 10
+#: A piece is cut and asked for anew when it brought nothing for this long while it holds up the ring.
+CUT_AFTER: Final = 3.0
+TRIES: Final = 5
+TICK: Final = 0.01
+
+
+class RangedCarrier(Carrier):
+    """The plain road that may widen."""
+
+    @staticmethod
+    def first_piece(what: Descriptor) -> int | None:
+        return FIRST_PIECE - 1
+
+    async def _through(self, make: Callable[..., Pump], size: int) -> Report:
+        if size != self.what.size:  # parts of their own: the plain road, after the first piece was asked for in vain
+            return await self._plainly(make, size)
+        with self._metered(make(size), 0) as pump:
+            report, starved = await self._first(pump)
+            if report is not None:
+                return report
+            if not starved:
+                self.reader = await blamed("source", self.source.open_blob(self.what, pump.position))
+                return await self._pump(pump)
+        return await self._widely(make, pump.position)
+
+    async def _plainly(self, make: Callable[..., Pump], size: int) -> Report:
+        if not self.done:
+            self.reader.close()
+            self.reader = await blamed("source", self.source.open_blob(self.what))
+        return await super()._through(make, size)
+
+    async def _first(self, pump: Pump) -> tuple[Report | None, bool]:
+        """Read the first piece: a report if the blob is through (or its destinations are lost), and who limited."""
+        started = trio.current_time()
+        report = await self._feed(pump)
+        seconds = max(trio.current_time() - started, 1e-6)
+        inlet = self.reader.inlet
+        if inlet is None or inlet.remaining or pump.position != FIRST_PIECE:
+            return await self._not_as_asked(pump, report), False
+        await self.reader.settle(report)
+        waited = report.wait_in_ns / 1e9 / seconds
+        return None, pump.position / seconds < FAST_ENOUGH and waited > STARVED
+
+    async def _not_as_asked(self, pump: Pump, report: Report) -> Report | None:
+        """The whole blob came (no Range here), or the piece broke: the plain road knows what to do."""
+        failure = failure_of(report, self.what, pump, self.run.options.stall)
+        if failure is None:
+            return report
+        await self._reconnect(pump, failure, pump.position)
+        return await self._pump(pump)
+
+    async def _widely(self, make: Callable[..., Pump], start: int) -> Report:
+        slabs = max(2 * PIECE, self._ring_bytes()) // SLAB
+        ring = make(self.what.size - start, start=start, slab=SLAB, slabs=slabs)
+        with self._metered(ring, start) as pump:
+            report = await Widening(self, pump, start, slabs * SLAB).go()
+        failure = failure_of(report, self.what, pump, self.run.options.stall)
+        if failure is not None:
+            raise failure
+        return report
+
+    def _ring_bytes(self) -> int:
+        """Its share of the memory budget: what the bodies in flight leave, at most a piece per connection."""
+        share = self.run.options.memory * 2 // 3 // max(1, len(self.run.meters.flows))
+        return min(share, MOST * PIECE)
+
+
+@dataclass(eq=False)
+class Filler:
+    """One range on its way into the ring."""
+
+    first: int
+    last: int
+    reader: BlobReader
+    moved_at: float = field(default_factory=trio.current_time)
+    left: int = -1
+
+
+@dataclass
+class Widening:
+    """The fillers of one ring. State: what nobody has begun (`next`), holes that broken ranges left, who is filling."""
+
+    carrier: RangedCarrier
+    pump: Pump
+    next: int
+    window: int
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    fillers: set[Filler] = field(default_factory=set)
+    wanted: int = 2
+    ceiling: int = MOST
+    working: int = 0
+    failures: int = 0
+    error: FastcopyError | None = None
+
+    async def go(self) -> Report:
+        """Drain until the blob is through or cannot be; every filler has ended by then."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ramp, nursery)
+            nursery.start_soon(self._watch)
+            report = await in_thread(self.pump.drain, self.pump.stop)
+            self.pump.stop()
+            nursery.cancel_scope.cancel()
+        if self.error is not None:
+            raise self.error
+        return report
+
+    async def _ramp(self, nursery: trio.Nursery) -> None:
+        """Twice as many every quarter second, as long as that pays."""
+        self._staff(nursery)
+        before, best = self.pump.counters().read, 0.0
+        while True:
+            await trio.sleep(RAMP_EVERY)
+            read = self.pump.counters().read
+            rate, before = (read - before) / RAMP_EVERY, read
+            if rate > best * GROWTH and self.working >= self.wanted:
+                self.wanted = min(self.wanted * 2, self.ceiling)
+            best = max(best, rate)
+            self._staff(nursery)
+
+    def _staff(self, nursery: trio.Nursery) -> None:
+        """One worker rides on the step's own slot; each further one needs a slot of its own."""
+        source = self.carrier.source.host
+        while self.working < min(self.wanted, self.ceiling):
+            give_back: Callable[..., None] | None = _nothing
+            if self.working and source:
+                give_back = self.carrier.run.gate.try_slot(Lane.BULK, ("<" + source,))
+            if give_back is None:
+                return
+            self.working += 1
+            nursery.start_soon(self._work, give_back)
+
+    async def _work(self, give_back: Callable[..., None]) -> None:
+        verdict, pause = Verdict.NEUTRAL, 0.0
+        try:
+            while (piece := await self._piece()) is not None:
+                await self._fill(*piece)
+            verdict = Verdict.FINE
+        except FastcopyError as error:
+            verdict, pause = self._lost(error)
+        finally:
+            self.working -= 1
+            give_back(verdict, pause)
+
+    def _lost(self, error: FastcopyError) -> tuple[Verdict, float]:
+        """A worker could not open its range: with company the others take over, alone it is the blob's error."""
+        self.ceiling = max(1, self.working - 1)
+        self.wanted = min(self.wanted, self.ceiling)
+        if self.working == 1:
+            self.error = error
+            self.pump.stop()
+        limited = isinstance(error, LimitError)
+        return (Verdict.SLOW_DOWN if limited else Verdict.BROKEN), error.retry_after or 0.0
+
+    async def _piece(self) -> tuple[int, int] | None:
+        """The next range to ask for: holes first; none is begun that the ring could not take up."""
+        size = self.carrier.what.size
+        while True:
+            if self.holes:
+                return self.holes.pop(0)
+            if self.working > self.ceiling:
+                return None
+            if self.next < size and self.next < self.pump.position + self.window - PIECE:
+                first, self.next = self.next, min(self.next + PIECE, size)
+                return first, self.next - 1
+            if self.next >= size and not self.fillers:
+                return None
+            await trio.sleep(TICK)
+
+    async def _fill(self, first: int, last: int) -> None:
+        reader = None
+        done = 0
+        try:
+            reader = await blamed("source", self._open(first, last))
+            filler = Filler(first, last, reader)
+            self.fillers.add(filler)
+            try:
+                done = await self._pour(filler)
+            finally:
+                self.fillers.discard(filler)
+        finally:
+            if first + done <= last:
+                self.holes.append((first + done, last))
+                self.holes.sort()
+            if reader is not None:
+                reader.close()
+
+    async def _open(self, first: int, last: int) -> BlobReader:
+        reader = await self.carrier.source.open_blob(self.carrier.what, first, last)
+        if reader.inlet is None or reader.inlet.remaining != last - first + 1:
+            reader.close()
+            raise LinkLost("the source answered a range with something else")
+        return reader
+
+    async def _pour(self, filler: Filler) -> int:
+        """Fill the range; how many bytes of it are in the ring. Breaks are counted, a few in a row end the blob."""
+        inlet = filler.reader.inlet
+        assert inlet is not None
+        report = await in_thread(partial(self.pump.fill, inlet, filler.first), inlet.stop)
+        if report.read == filler.last - filler.first + 1:
+            self.failures = 0
+            await filler.reader.settle(report)
+        else:
+            self.failures += 1
+            if self.failures > TRIES * MOST:
+                raise LinkLost(f"ranges of blob {self.carrier.what.digest} break again and again")
+        return report.read
+
+    async def _watch(self) -> None:
+        """Cut the range that holds up the ring without moving."""
+        while True:
+            await trio.sleep(CUT_AFTER / 10)
+            now, position = trio.current_time(), self.pump.position
+            for filler in self.fillers:
+                inlet = filler.reader.inlet
+                assert inlet is not None
+                if inlet.remaining != filler.left:
+                    filler.left, filler.moved_at = inlet.remaining, now
+                elif filler.first <= position <= filler.last and now - filler.moved_at > CUT_AFTER:
+                    inlet.stop()
+
+
+def _nothing(verdict: Verdict, pause: float = 0.0) -> None:
+    """The slot of the first worker is the step's own."""
