@@ -69,19 +69,46 @@ class Link:
             except OSError as error:
                 raise BodyLost from error
 
-    async def receive_into(self, buffer: memoryview) -> int:
-        """As receive, without a new object; 0 at the end."""
+    async def receive_exactly(self, count: int) -> bytes:
+        """So many bytes; raises BodyLost."""
+        data = b""
+        while len(data) < count:
+            more = await self.receive(count - len(data))
+            if not more:
+                raise BodyLost
+            data += more
+        return data
+
+    async def receive_into(self, buffer: memoryview, patience: float | None = None) -> int:
+        """As much as there is, into a buffer; 0 at the end. Raises BodyLost."""
         await trio.lowlevel.checkpoint()
-        deadline = trio.current_time() + self.stall
+        if self._returned:
+            data = await self.receive(len(buffer))
+            buffer[: len(data)] = data
+            return len(data)
+        deadline = trio.current_time() + (patience or self.stall)
         while True:
             try:
-                return self.sock.recv_into(buffer)
+                return self._receive_now(buffer)
             except (BlockingIOError, ssl.SSLWantReadError):
                 await self._wait(trio.lowlevel.wait_readable, deadline)
             except ssl.SSLWantWriteError:
                 await self._wait(trio.lowlevel.wait_writable, deadline)
             except OSError as error:
                 raise BodyLost from error
+
+    def _receive_now(self, buffer: memoryview) -> int:
+        """OpenSSL gives one record (16 KiB) at a time: take those that are there in one go."""
+        got = self.sock.recv_into(buffer)
+        while self.tls and 0 < got < len(buffer):
+            try:
+                more = self.sock.recv_into(buffer[got:])
+            except OSError:  # nothing yet, or an error that the next call meets again
+                break
+            if not more:
+                break
+            got += more
+        return got
 
     async def send(self, data: bytes | memoryview) -> None:
         """All of it; raises BodyLost."""
