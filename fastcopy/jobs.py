@@ -242,6 +242,10 @@ def _pointed(source: DockerRef, name: Name) -> str:
 
 
 def _job(rule: Rule, target: Target, source: str, destination: str, name: Name) -> Job:
+    bare = destination.removeprefix("docker://")
+    if bare != destination and not naming.names_registry(bare):
+        # Docker would read mirror.lan:1 as an image of Docker Hub: never where a registry was left out by mistake.
+        raise UsageError(f'destination "{bare}" names no registry and repository')
     return Job(
         source=source,
         destination=canonical(destination),

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from fastcopy.errors import BadName, UsageError
-from fastcopy.names import DockerRef
+from fastcopy.names import DEFAULT_DOMAIN, DockerRef
 from fastcopy.tags.pattern import compile_re2
 from fastcopy.tags.selection import Name
 
@@ -173,6 +173,12 @@ def _without_empty_components(name: str) -> str:
     return f"docker://{re.sub('/{2,}', '/', rest).lstrip('/')}" if colon and transport == "docker" else name
 
 
+def names_registry(name: str) -> bool:
+    """Whether a docker name begins with a registry, by Docker's rule: a dot, a colon, or localhost before the slash."""
+    head, slash, _ = name.partition("/")
+    return bool(slash) and ("." in head or ":" in head or head == "localhost")
+
+
 def as_component(domain: str) -> str:
     """A registry's host and port as one path component: ``host_5000``.
 
@@ -190,22 +196,27 @@ def sync_destination(
 ) -> str:
     """skopeo sync's name for one image at a destination (skopeo-sync(1), --scoped, --append-suffix).
 
-    *suffix* is the full source reference (``host:port/ns/repo:tag``), or a directory's path below the synced one.
+    *suffix* is the full source reference (``host:port/ns/repo:tag``), or a directory's path below the synced one. A
+    *place* without registry is on Docker Hub, as there.
     Raises BadName when the result is no valid name.
     """
     tail = suffix if scoped else posixpath.basename(suffix)
     if transport == "docker" and scoped:
         host, slash, rest = suffix.partition("/")
         tail = f"{as_component(host)}/{rest}" if slash and (":" in host or host != host.lower()) else suffix
-    joined = posixpath.normpath(posixpath.join(place, tail)) + append_suffix
+    joined = posixpath.normpath(posixpath.join(_sync_place(place, transport), tail)) + append_suffix
     if transport == "docker" and append_suffix and "@" in tail:
         raise BadName(f'--append-suffix "{append_suffix}" cannot be appended to the digest of {suffix}')
     return f"docker://{joined}" if transport == "docker" else f"dir:{joined}"
 
 
+def _sync_place(place: str, transport: str) -> str:
+    return place if transport != "docker" or names_registry(f"{place}/") else f"{DEFAULT_DOMAIN}/{place}"
+
+
 def sync_template(place: str, *, transport: str = "docker", scoped: bool = False, append_suffix: str = "") -> str:
     """The template that names registry images as `sync_destination` does."""
-    where = literal(posixpath.normpath(place))
+    where = literal(posixpath.normpath(_sync_place(place, transport)))
     host = "{host}" if transport == "docker" else "{registry}"
     tail = f"{host}/{{repository}}" if scoped else "{name}"
     prefix = "docker://" if transport == "docker" else "dir:"

@@ -12,6 +12,7 @@ from fastcopy.errors import BadConfig, BadName, UsageError
 from fastcopy.formats.document import Document, read_json, read_toml, read_yaml
 from fastcopy.jobs import Access, Rule
 from fastcopy.names import parse_docker
+from fastcopy.naming import names_registry
 
 Format = Literal["native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping"]
 FORMATS: Final[tuple[Format, ...]] = ("native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping")
@@ -63,12 +64,6 @@ class Loaded:
 
     def __len__(self) -> int:
         return len(self.rules)
-
-
-def names_registry(name: str) -> bool:
-    """Whether a docker name begins with a registry, by Docker's rule: a dot, a colon, or localhost before the slash."""
-    head, slash, _ = name.partition("/")
-    return bool(slash) and ("." in head or ":" in head or head == "localhost" or head.startswith("["))
 
 
 def local_transport(name: str) -> str:

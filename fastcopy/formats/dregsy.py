@@ -20,11 +20,11 @@ import msgspec
 
 from fastcopy.descriptor import Platform
 from fastcopy.errors import BadConfig, FastcopyError, UsageError
-from fastcopy.formats.base import Given, Loaded, names_registry
+from fastcopy.formats.base import Given, Loaded
 from fastcopy.formats.document import Document, Step, read_yaml
 from fastcopy.jobs import Access, Rule, Settings, Target
 from fastcopy.names import parse_docker
-from fastcopy.naming import Rename, literal
+from fastcopy.naming import Rename, literal, names_registry
 from fastcopy.options import Credentials
 from fastcopy.tags.pattern import Pattern, Regex, VersionRange
 from fastcopy.tags.selection import Name, Selection

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fastcopy.descriptor import Platform
 from fastcopy.errors import BadConfig, FastcopyError, UsageError
-from fastcopy.formats.base import Given, Loaded, access_for, local_transport, names_registry, read_document, resolve
+from fastcopy.formats.base import Given, Loaded, access_for, local_transport, read_document, resolve
 from fastcopy.formats.document import Document, Step
 from fastcopy.formats.native_file import (
     Choices,
@@ -27,7 +27,7 @@ from fastcopy.formats.native_file import (
 )
 from fastcopy.jobs import Access, Rule, Settings, Target
 from fastcopy.names import parse_docker
-from fastcopy.naming import Rename, fixed_prefix, tokens
+from fastcopy.naming import Rename, fixed_prefix, names_registry, tokens
 from fastcopy.options import Credentials
 from fastcopy.tags.pattern import Pattern, parse_pattern
 from fastcopy.tags.selection import Name, Selection
@@ -154,6 +154,8 @@ def _template(name: str) -> str:
     tokens(bare)
     if not names_registry(f"{bare.partition('/')[0]}/") and not bare.startswith("{"):
         raise UsageError(f'destination "{name}" names no registry (neither dot nor port before the first slash)')
+    if "/" not in bare:
+        raise UsageError(f'destination "{name}" names no repository', hint=f"write {name}/ to keep the source's path")
     return f"docker://{bare}{{path}}" if bare.endswith("/") else f"docker://{bare}"
 
 

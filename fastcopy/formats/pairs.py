@@ -17,14 +17,15 @@ How a line maps, in full (docs/formats.md says it with examples):
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from fastcopy.errors import BadConfig, FastcopyError, UsageError
-from fastcopy.formats.base import Format, Given, Loaded, local_transport, names_registry, registry_prefix
-from fastcopy.jobs import Rule, Target
+from fastcopy.formats.base import Format, Given, Loaded, local_transport, registry_prefix
+from fastcopy.jobs import Job, Rule, Target
 from fastcopy.names import DockerRef, parse_docker
-from fastcopy.naming import Rename, completed, literal, tokens
+from fastcopy.naming import Rename, completed, literal, names_registry, tokens
 from fastcopy.tags.pattern import Glob, is_glob
 from fastcopy.tags.selection import Name, Selection
 
@@ -57,6 +58,20 @@ def parse(text: str, name: str, given: Given, *, pairs_only: bool = False) -> Lo
             raise BadConfig(f"{where}: {problem}") from None
     kind: Format = "mapping" if pairs_only else "list"
     return Loaded(tuple(rules), kind, name)
+
+
+def dump_pairs(jobs: Iterable[Job], remarks: Mapping[str, str] | None = None) -> str:
+    """*jobs* as ``src=dst`` lines that `parse` reads back; *remarks* by job key stand above them as comments.
+
+    Sources, destinations and nothing else: settings and logins are not in this format.
+    """
+    lines: list[str] = []
+    for job in jobs:
+        lines += [f"# {line}" for line in (remarks or {}).get(job.key, "").splitlines()]
+        pair = f"{job.source}={job.destination}"
+        plain = "=" not in job.source and not re.search(r"\s", pair)
+        lines.append(pair if plain else f"# not writable as a pair: {pair!r}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _prefixes(given: Given) -> _Prefixes:

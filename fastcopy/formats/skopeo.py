@@ -11,12 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from fastcopy.errors import BadConfig, FastcopyError, Unsupported, UsageError
-from fastcopy.formats.base import Given, Loaded, names_registry
+from fastcopy.errors import BadConfig, BadName, FastcopyError, Unsupported, UsageError
+from fastcopy.formats.base import Given, Loaded
 from fastcopy.formats.document import Document, read_yaml
 from fastcopy.jobs import Access, Rule, Target
 from fastcopy.names import parse_docker
-from fastcopy.naming import sync_template
+from fastcopy.naming import names_registry, sync_template
 from fastcopy.options import Credentials
 from fastcopy.tags.pattern import Regex, VersionRange
 from fastcopy.tags.selection import Name, Selection
@@ -37,6 +37,18 @@ def parse(text: str, name: str, given: Given) -> Loaded:
         return _Reader(document, _targets(given)).loaded()
     except BadConfig as problem:
         raise BadConfig(f'{problem.message} (Failed to unmarshal "{name}")') from None
+
+
+def repository_rule(text: str, given: Given) -> Rule:
+    """`sync --src docker REPO`: the image that *text* names, or every tag of a bare repository.
+
+    Raises BadName; *text* is a docker name with or without ``docker://``.
+    """
+    ref = parse_docker(text.removeprefix("docker://"))
+    if ref.tag and ref.digest:
+        raise BadName("Docker references with both a tag and digest are currently not supported")
+    names = (Name(ref.tag, ref.digest or ""),) if ref.reference else ()
+    return Rule(f"docker://{ref.name}", Selection(names, not names), _targets(given), where=text)
 
 
 def _targets(given: Given) -> tuple[Target, ...]:

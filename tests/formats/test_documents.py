@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -285,3 +286,33 @@ def test_skopeo_names_the_same_copies(flags, transport, tmp_path):
         return f"docker://{ref}" if name.startswith("docker://") else str(ref)
 
     assert {(canonical(source), canonical(destination)) for source, destination in said} == ours
+
+
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "formats.md").read_text().replace("sha256:…", test_native.D)
+TABLE = [
+    [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+    for line in DOCUMENTATION.partition("| line | `--from`")[2].partition("\n\n")[0].splitlines()[2:]
+]
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_the_table_of_lines_in_the_documentation_is_true(row):
+    """docs/formats.md is the contract."""
+    line, source_prefix, destination_prefix, rename, source, destination = row
+    words = Given(source=source_prefix, destination=destination_prefix, rename=rename)
+    if source.startswith("refused"):
+        with pytest.raises(BadConfig, match="does not lie below" if "below" in source else "neither tag nor digest"):
+            parse(line, "l", words, "list")
+        return
+    (job,) = [job for rule in parse(line, "l", words, "list") for job in expand(rule)]
+    assert (job.source, job.destination) == (f"docker://{source}", f"docker://{destination}")
+
+
+def test_the_documentations_examples_are_read():
+    """Each YAML block, by the format it shows."""
+    blocks = [block.partition("```")[0] for block in DOCUMENTATION.split("```yaml\n")[1:]]
+    skopeo, native = blocks
+    assert len(parse(skopeo, "s.yaml", Given(destination="m.lan"))) == 4
+    words = Given(environment={"HARBOR_USER": "u", "HARBOR_PASSWORD": "p"})
+    assert len(parse(native, "n.yaml", words)) == 4
+    assert len(TABLE) == 10

@@ -117,3 +117,9 @@ def test_a_bad_login_is_reported_in_its_own_file():
     with pytest.raises(BadConfig) as caught:
         parse("q.io/a:1: r.lan/a", "i.yaml", given, "image-syncer")
     assert "nter" not in str(caught.value)
+
+
+def test_a_bad_platform_of_the_command_line_is_refused():
+    """--os and --arch make os/arch."""
+    with pytest.raises(BadConfig, match="os/arch"):
+        parse("a.io/b:1: r.lan/b", "i.yaml", Given(platforms=("linux",)), "image-syncer")

@@ -82,6 +82,8 @@ def test_an_empty_component_takes_its_slash_along():
 @pytest.mark.parametrize(
     ("template", "says"),
     [
+        ("mirror.lan", "names no registry"),
+        ("mirror/app", "names no registry"),
         ("b.lan/{nope}", "unknown placeholder"),
         ("b.lan/{tag", "unknown placeholder"),
         ("b.lan/x:{tag}", "has no value"),
@@ -240,6 +242,12 @@ def test_access_is_laid_over_the_command_line():
 def test_skopeos_sync_names(suffix, words, name):
     """Base name, --scoped (ports too), --append-suffix, dir."""
     assert sync_destination(suffix, "h.lan/p", **words) == name
+
+
+def test_a_destination_of_sync_without_registry_is_on_docker_hub():
+    """skopeo sync … me pushes to docker.io/me."""
+    assert sync_destination("r.lan/a/b:1", "me") == "docker://docker.io/me/b:1"
+    assert sync_template("me") == "docker://docker.io/me/{name}{reference}"
 
 
 def test_a_suffix_cannot_follow_a_digest():

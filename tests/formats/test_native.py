@@ -167,6 +167,7 @@ def test_toml_and_json_say_the_same_as_yaml():
         ("a.yaml", "images:\n- from: q.io/a\n  newest: -1\n", "a.yaml:3:11", ">= 0"),
         ("a.yaml", "images:\n- from: q.io/A\n", "a.yaml:2:3", "lowercase"),
         ("a.yaml", "images:\n- from: q.io/a\n  include: ['regex:(']\n", "a.yaml:2:3", "regular expression"),
+        ("a.yaml", "images:\n- from: q.io/a\n  to: mirror.lan\n", "a.yaml:3:7", "names no repository"),
         ("a.yaml", "images:\n- from: q.io/a\n  to: mirror/in\n", "a.yaml:3:7", "names no registry"),
         ("a.yaml", "images:\n- from: q.io/a\n  to: [m.lan/x, 'm.lan/{no}']\n", "a.yaml:3:17", "unknown placeholder"),
         ("a.yaml", "images:\n- from: q.io/a:1\n  include: ['*']\n", "a.yaml:2:3", "names its tag"),

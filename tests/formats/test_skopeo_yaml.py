@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcopy.errors import BadConfig, FastcopyError
+from fastcopy.errors import BadConfig, BadName, FastcopyError
 from fastcopy.formats import Given, parse
+from fastcopy.formats.skopeo import repository_rule
 from fastcopy.jobs import expand
 from fastcopy.options import Credentials, HostOptions
 
@@ -183,3 +184,29 @@ def test_no_tree_crashes_the_reader(tree):
             expand(rule, ["1.0"])
     except FastcopyError as problem:
         assert str(problem).startswith("f:")  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("text", "jobs"),
+    [
+        ("q.io/a/b:1", [("docker://q.io/a/b:1", "docker://mirror.lan:5000/in/b:1")]),
+        (f"docker://q.io/a/b@{D}", [(f"docker://q.io/a/b@{D}", f"docker://mirror.lan:5000/in/b@{D}")]),
+        ("b", [("docker://docker.io/library/b:x", "docker://mirror.lan:5000/in/b:x")]),
+    ],
+)
+def test_a_repository_on_the_command_line_is_a_rule(text, jobs):
+    """--src docker: one image, or every tag of a bare repository."""
+    rule = repository_rule(text, WORDS)
+    assert [(job.source, job.destination) for job in expand(rule, ["x"])] == jobs
+
+
+def test_a_tag_and_a_digest_together_are_refused_as_skopeo_refuses_them():
+    """Only lists may pin a tag."""
+    with pytest.raises(BadName, match="both a tag and digest"):
+        repository_rule(f"q.io/a:1@{D}", WORDS)
+
+
+def test_identity_tokens_are_read():
+    """Go's field of the login structure."""
+    rules = parse("a.lan: {images: {b: [x]}, credentials: {identitytoken: t}}", "s", WORDS, "skopeo").rules
+    assert rules[0].access.credentials == Credentials(identity_token="t")

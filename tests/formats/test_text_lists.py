@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from fastcopy.errors import BadConfig, FastcopyError, UsageError
 from fastcopy.formats import Given, parse
-from fastcopy.jobs import check, expand
+from fastcopy.formats.pairs import dump_pairs
+from fastcopy.jobs import Job, check, expand
 
 D = "sha256:" + "ab" * 32
 MOVE = Given(source="harbor-a.lan/proj", destination="harbor-b.lan/mirror")
@@ -162,3 +163,32 @@ def test_no_text_crashes_the_reader(text):
             expand(rule, ["1"])
     except FastcopyError as problem:
         assert str(problem).startswith("f:")  # noqa: PT017
+
+
+def test_pairs_are_written_and_read_back():
+    """The file of failed pairs feeds the next run; what the format cannot say is a comment."""
+    text = f"q.io/a:1=r.lan/a\nq.io/b:2@{D}=r.lan/b:2\noci:/x:y=dir:/z\n"
+    jobs = [job for rule in parse(text, "l", Given(), "list") for job in expand(rule)]
+    written = dump_pairs(jobs, {jobs[0].key: "manifest unknown\nreally"})
+    assert written.splitlines()[:3] == ["# manifest unknown", "# really", "docker://q.io/a:1=docker://r.lan/a:1"]
+    again = [job for rule in parse(written, "l", Given(), "list") for job in expand(rule)]
+    assert [(job.source, job.destination) for job in again] == [(job.source, job.destination) for job in jobs]
+    assert dump_pairs([Job("dir:/a=b", "docker://r.lan/a:1")]).startswith("# not writable")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (Given(rename="{name}"), "needs --to"),
+        (Given(destination="b.lan", rename="fixed"), "the same name"),
+        (Given(destination="b.lan", rename="{nope}"), "unknown placeholder"),
+        (Given(destination="b.lan", rename="s#a#b"), "expected s#match"),
+        (Given(destination="b.lan", rename="s#(#b#"), "regular expression"),
+        (Given(destination="b.lan/{path}", rename="{name}"), "exclude each other"),
+        (Given(destination="b.lan/UP"), "lowercase"),
+    ],
+)
+def test_bad_words_of_the_command_line_are_refused(words, says):
+    """Before the first line is read."""
+    with pytest.raises(UsageError, match=says):
+        parse("a.io/a:1", "l", words, "list")
