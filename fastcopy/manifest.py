@@ -91,6 +91,8 @@ class Manifest:
         """
         document = strictjson.load_object(raw, limit=MAX_MANIFEST, what="manifest")
         strictjson.refuse_lookalikes(document, _TOP_FIELDS, "manifest")
+        if not isinstance(document.get("mediaType"), str | None):
+            raise BadManifest("manifest has a mediaType that is not a string")
         resolved = resolve_media_type(document, media_type)
         kind = kind_of(resolved)
         _refuse_ambiguous(document, kind, resolved)
@@ -155,8 +157,8 @@ def kind_of(media_type: str) -> Kind:
 def guess_media_type(document: Mapping[str, Any]) -> str:
     """The manifest type that a decoded document looks like, as containers/image guesses it; "" if none."""
     named = document.get("mediaType")
-    if named in media.INDEXES or named in (media.OCI_MANIFEST, media.DOCKER_MANIFEST):
-        return str(named)
+    if isinstance(named, str) and named in media.MANIFESTS - media.SCHEMA1_TYPES:
+        return named
     version = document.get("schemaVersion")
     if version == 1:
         return media.SCHEMA1 if document.get("signatures") is None else media.SCHEMA1_SIGNED
