@@ -22,6 +22,7 @@ _SWALLOW = 64 * 1024
 _LINGER_BYTES, _LINGER_SECONDS = 64 << 20, 5.0
 _HEAD_LIMIT = 64 * 1024
 _BAD = Reply(400, [("Content-Type", "text/plain")], b"bad request\n")
+_WRONG_VERSION = Reply(505, [("Content-Type", "text/plain")], b"HTTP/1.1 is spoken here\n")
 
 
 class _LengthBody:
@@ -150,15 +151,20 @@ class Conversation:
         try:
             request = await self._read_head(parser)
         except h11.RemoteProtocolError:
-            await self._send(_BAD, head_only=False, keep=False)
-            await self.link.linger(_LINGER_BYTES, _LINGER_SECONDS)
-            return False
+            return await self._refuse(_BAD)
         if request is None:
             return False
+        if request.http_version not in (b"1.0", b"1.1"):  # HTTP/2's preface looks like a request
+            return await self._refuse(_WRONG_VERSION)
         head = self._head(request)
         body = self._body(parser, request)
         keep = parser.their_state is not h11.MUST_CLOSE and _keeps_alive(request)
         return await self._answer(head, body, keep)
+
+    async def _refuse(self, reply: Reply) -> bool:
+        await self._send(reply, head_only=False, keep=False)
+        await self.link.linger(_LINGER_BYTES, _LINGER_SECONDS)
+        return False
 
     async def _answer(self, head: Head, body: _LengthBody | _ChunkedBody, keep: bool) -> bool:
         status, before = 0, self.link.bytes_out

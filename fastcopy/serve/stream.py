@@ -55,18 +55,24 @@ class Stream:
 
     async def read(self, max_bytes: int) -> bytes:
         """Some bytes, b"" at the end; raises BodyLost."""
+        while await self._has_more():
+            data, flow = self._parts.popleft()
+            if len(data) > max_bytes:
+                self._parts.appendleft((data[max_bytes:], flow - max_bytes))
+                data, flow = data[:max_bytes], max_bytes
+            await self._consume(len(data), flow)
+            if data:  # an empty DATA frame is not the end
+                return data
+        return b""
+
+    async def _has_more(self) -> bool:
         while not self._parts:
             if self.reset or (self.ended and self.length is not None and self.received < self.length):
                 raise BodyLost
             if self.ended:
-                return b""
+                return False
             await self._wait_for_news()
-        data, flow = self._parts.popleft()
-        if len(data) > max_bytes:
-            self._parts.appendleft((data[max_bytes:], flow - max_bytes))
-            data, flow = data[:max_bytes], max_bytes
-        await self._consume(len(data), flow)
-        return data
+        return True
 
     async def _consume(self, count: int, flow: int) -> None:
         self.received += count
