@@ -48,10 +48,10 @@ from fastcopy.gotemplate._values import (
 )
 
 #: Output of one template in characters, and depth of `template` calls (Go: 100 000 frames).
-MAX_OUTPUT: Final = 64 << 20
+MAX_OUTPUT: Final = 16 << 20
 MAX_CALLS: Final = 100
 #: Steps of one execution: loops in loops over large ranges end in an error, not in a hang.
-MAX_STEPS: Final = 5_000_000
+MAX_STEPS: Final = 1_000_000
 
 
 class _Break(Exception):
@@ -174,6 +174,7 @@ class Run:
 
     def turn(self, node: Branch, key: Any, item: Any) -> None:
         """One turn of a loop: set the loop's variables, then walk the body with the item as dot."""
+        self.step()
         names = node.pipe.variables
         for name, value in zip(names, (key, item) if len(names) > 1 else (item,), strict=False):
             self.assign(name, value)
@@ -307,7 +308,10 @@ class Run:
             self.fail(node.place, node, f"wrong number of args for {node.name}: want {least}{wanted} got {shown}")
         values = self.arguments(node, given, builtin.types + (builtin.rest,) * (len(given) - wanted))
         try:
-            return builtin.call(*values)
+            result = builtin.call(*values)
+            if isinstance(result, str) and len(result) > MAX_OUTPUT:
+                raise _funcs.Refusal(f"the result exceeds {MAX_OUTPUT} characters")
+            return result
         except _funcs.Refusal as problem:
             message = str(problem)
             if given.operands:

@@ -15,6 +15,8 @@ from fastcopy.gojson import Time
 from fastcopy.gostruct import Struct
 from fastcopy.gotemplate._values import Boxed, Int64, Map, Missing, Nil, Pointer, Slice, lift, plain, type_name
 
+#: Go's limit for width and precision.
+MAX_WIDTH: Final = 1_000_000
 _DIRECTIVE: Final = re.compile(
     r"%(?P<flags>[-+# 0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*)?)?(?P<verb>.|\Z)", re.DOTALL
 )
@@ -130,8 +132,10 @@ def _directive(found: re.Match[str], left: list[Any]) -> str:
 
 def _number(text: str | None, left: list[Any], complaint: str) -> tuple[int | None, str]:
     if text != "*":
-        return (None if text is None else int(text)), ""
-    if left and type(left[0]) in (int, Int64):
+        if text is None or (len(text) <= 7 and int(text) <= MAX_WIDTH):
+            return (None if text is None else int(text)), ""
+        return None, complaint
+    if left and type(left[0]) in (int, Int64) and abs(left[0]) <= MAX_WIDTH:
         return left.pop(0), ""
     if left:
         left.pop(0)
@@ -142,7 +146,7 @@ def _format(value: Any, spec: _Spec) -> str:
     if spec.verb == "T":
         return spec.pad(type_name(value))
     if spec.verb == "v" and "#" in spec.flags:
-        raise ValueError("%#v")
+        raise ValueError("%#v is not supported")
     if _is_nil(value):
         return spec.pad("<nil>") if spec.verb == "v" else f"%!{spec.verb}(<nil>)"
     return _compose(value, spec)
@@ -213,7 +217,8 @@ def _integer(value: int, spec: _Spec) -> str | None:
         char = chr(value) if 0 <= value <= 0x10FFFF and not 0xD800 <= value < 0xE000 else "\ufffd"
         return char if verb == "c" else f"'{quote(char)[1:-1]}'" if char != "'" else "'\\''"
     if verb == "U":
-        return f"U+{value:04X}" + (f" '{chr(value)}'" if "#" in flags and chr(value).isprintable() else "")
+        shown = chr(value) if "#" in flags and 0 <= value <= 0x10FFFF else "\0"
+        return f"U+{value % (1 << 64):04X}" + (f" '{shown}'" if shown.isprintable() else "")
     if verb not in codes:
         return None
     digits = format(abs(value), codes[verb]).rjust(precision or 0, "0")

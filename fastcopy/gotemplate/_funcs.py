@@ -161,6 +161,13 @@ _HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39
 _JS: Final = {"\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D"}
 
 
+def _printf(layout: str, *values: Any) -> str:
+    try:
+        return _fmt.sprintf(layout, values)
+    except ValueError as problem:
+        raise Refusal(str(problem)) from None
+
+
 def _html(*values: Any) -> str:
     return "".join(_HTML.get(char, char) for char in _text(values))
 
@@ -184,6 +191,8 @@ def _truncate(text: str, length: int) -> str:
 def _pad(text: str, before: int, after: int) -> str:
     if text and min(before, after) < 0:
         raise Refusal("strings: negative Repeat count")
+    if max(before, after) > _fmt.MAX_WIDTH:
+        raise Refusal("strings: Repeat output length overflow")
     return " " * before + text + " " * after if text else text
 
 
@@ -200,7 +209,7 @@ FUNCTIONS: Final[dict[str, Builtin]] = {
     "len": Builtin(_len, ("any",)),
     "not": Builtin(lambda value: not truth(value), ("any",)),
     "print": Builtin(lambda *values: _fmt.sprint(values), (), "any"),
-    "printf": Builtin(lambda layout, *values: _fmt.sprintf(layout, values), ("string",), "any"),
+    "printf": Builtin(_printf, ("string",), "any"),
     "println": Builtin(lambda *values: _fmt.sprintln(values), (), "any"),
     "urlquery": Builtin(lambda *values: quote_plus(_text(values)), (), "any"),
     "eq": Builtin(_eq, ("any",), "any"),
