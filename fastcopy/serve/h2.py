@@ -107,8 +107,9 @@ class Conversation:
         if event.stream_ended is not None and length is None:
             length = 0
         stream = Stream(event.stream_id, length, self.link.stall, self._grant)
-        # python-h2 never sees DATA, so the comparison with Content-Length is ours (Stream.read)
-        self._h2.streams[stream.id]._expected_content_length = None
+        if known := self._h2.streams.get(stream.id):  # a reset behind the head in the same packet: gone already
+            # python-h2 never sees DATA, so the comparison with Content-Length is ours (Stream.read)
+            known._expected_content_length = None
         self._streams[stream.id] = stream
         nursery.start_soon(self._answer, head, stream)
 

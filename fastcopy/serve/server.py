@@ -162,6 +162,9 @@ async def _connection(server: Running, sock: socket.socket, handler: Handler, tl
         if tls is not None and not await _shake_hands(server, link, tls):
             return
         await _converse(server, link, handler)
+    except Exception as error:  # a bug of ours costs one connection, not the server
+        server.bugs.append(error)
+        _LOG.exception("bug while serving a connection")
     finally:
         link.close()
 
