@@ -177,7 +177,7 @@ class Run:
         self.step()
         names = node.pipe.variables
         for name, value in zip(names, (key, item) if len(names) > 1 else (item,), strict=False):
-            self.assign(name, value)
+            self.assign(name, value, node.pipe)
         mark = len(self.scope)
         try:
             self.walk(node.body, item)
@@ -203,13 +203,14 @@ class Run:
 
     # Values
 
-    def assign(self, name: str, value: Any) -> None:
+    def assign(self, name: str, value: Any, pipe: Pipe) -> None:
         """Set the innermost variable called *name*."""
         for at in range(len(self.scope) - 1, -1, -1):
             if self.scope[at][0] == name:
                 self.scope[at] = (name, value)
                 return
-        raise TemplateError(f"template: {self.name}: undefined variable: {name}")
+        last = pipe.commands[-1].operands[-1]
+        self.fail(last.place, last, f"undefined variable: {name}")
 
     def variable(self, node: Variable) -> Any:
         """The value of a variable."""
@@ -229,7 +230,7 @@ class Run:
             if pipe.declares:
                 self.scope.append((name, value))
             else:
-                self.assign(name, value)
+                self.assign(name, value, pipe)
         return value
 
     def command(self, command: Command, dot: Any, final: Any) -> Any:

@@ -182,6 +182,8 @@ class Parser:
             self.fail(f"unexpected {{{{else}}}} in {word}")
         self.expect("close", "end")
         self.scopes, self.loops = scopes, loops
+        if self.templates.get(name):
+            self.fail(f'template: multiple definition of template "{name}"')
         self.templates[name] = body
         return Call(name, pipe, token.place) if pipe else None
 
@@ -215,8 +217,6 @@ class Parser:
             if after.sort == "op" and after.text in (":=", "="):
                 self.take()
                 declares = after.text == ":="
-                for each in () if declares else found:
-                    self.known(each)
                 self.scopes += found if declares else ()
                 return found, declares
             if not (after.text == "," and context == "range" and len(found) == 1):

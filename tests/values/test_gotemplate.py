@@ -108,6 +108,8 @@ COMPLAINTS = {
     '{{template "x"}}': 'template: t:1:11: executing "t" at <{{template "x"}}>: template "x" not defined',
     "{{foo}}": 'template: t:1: function "foo" not defined',
     "{{$x}}": 'template: t:1: undefined variable "$x"',
+    "{{$x = 1}}": 'template: t:1:7: executing "t" at <1>: undefined variable: $x',
+    '{{define "q"}}x{{end}}{{define "q"}}y{{end}}': 'template: t:1: template: multiple definition of template "q"',
     "{{if}}{{end}}": "template: t:1: missing value for if",
     "{{if .Os}}": "template: t:1: unexpected EOF",
     "{{end}}": "template: t:1: unexpected {{end}}",
