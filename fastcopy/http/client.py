@@ -41,7 +41,7 @@ class Client:
         self._reach = Reach(host, run.connect_timeout)
         self._authority = Authority(host)
         self._multiplex = Multiplex(self._reach, host.http)
-        self._h1 = OverH1(self._reach, self._terms)
+        self._h1 = OverH1(self._reach, self._terms, self._multiplex.closes)
         self._h2: OverH2 | None = None
 
     async def __aenter__(self) -> Client:

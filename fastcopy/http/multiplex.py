@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 #: With this many requests in flight to an origin over HTTP/1.1, the next one opens an HTTP/2 connection.
 ENOUGH_WAITING = 4
+#: A server that closed this many links after an answer has keep-alive off (Quay's blob paths): each HTTP/1.1 request
+#: would pay a handshake, HTTP/2 pays one for all.
+CLOSES = 2
 
 
 class Multiplex:
@@ -36,6 +39,11 @@ class Multiplex:
         self._connections: defaultdict[Origin, list[H2Link]] = defaultdict(list)
         self._opening: defaultdict[Origin, trio.Lock] = defaultdict(trio.Lock)
         self._in_flight: Counter[Origin] = Counter()
+        self._closed: Counter[Origin] = Counter()
+
+    def closes(self, origin: Origin) -> None:
+        """*origin* ended a link after one orderly answer."""
+        self._closed[origin] += 1
 
     @contextmanager
     def counted(self, origin: Origin) -> Iterator[None]:
@@ -54,7 +62,8 @@ class Multiplex:
             return True
         if self._reach.pool.has(self._reach.key(origin, H1)):
             return False
-        return bool(self._connections[origin]) or self._in_flight[origin] >= ENOUGH_WAITING
+        crowded = self._in_flight[origin] >= ENOUGH_WAITING or self._closed[origin] >= CLOSES
+        return crowded or bool(self._connections[origin])
 
     def _may(self, origin: Origin) -> bool:
         if self.asked == "1.1" or origin in self._refused:

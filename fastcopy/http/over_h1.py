@@ -10,7 +10,7 @@ from fastcopy.http.h1 import Exchange
 from fastcopy.http.lease import BodyLease, H1Body, H1Upload, UploadLease
 from fastcopy.http.reach import Reach
 from fastcopy.http.terms import Fields, Terms, body_limit, length_field, repeatable, response_of
-from fastcopy.http.wire import Request, Response
+from fastcopy.http.wire import Origin, Request, Response
 
 Judge = Callable[[Response], Awaitable[Response]]
 
@@ -18,9 +18,10 @@ Judge = Callable[[Response], Awaitable[Response]]
 class OverH1:
     """The HTTP/1.1 road to everything one client talks to."""
 
-    def __init__(self, reach: Reach, terms: Terms) -> None:
+    def __init__(self, reach: Reach, terms: Terms, closes: Callable[[Origin], None]) -> None:
         self._reach = reach
         self._terms = terms
+        self._closes = closes  #: told of every link that the server does not let live
 
     async def perform(self, request: Request, authorization: str | None, *, lend: bool) -> Response | BodyLease:
         """The answer in memory, or with *lend* a lease of a 200 or 206 body. Raises LinkError, ProtocolBroken."""
@@ -96,4 +97,7 @@ class OverH1:
         return response_of(exchange.head, request, origin, body, http="1.1", started=started, terms=self._terms)
 
     def _finished(self, exchange: Exchange) -> None:
-        self._reach.done(exchange.link, keep=exchange.keepable)
+        keep = exchange.keepable
+        self._reach.done(exchange.link, keep=keep)
+        if not keep:
+            self._closes(exchange.link.origin)

@@ -123,7 +123,7 @@ def refused(error: Exception, name: str) -> LinkError:
     if isinstance(error, ssl.SSLError):
         reason = error.reason or type(error).__name__
         if any(word in reason for word in _NOT_TLS):
-            return TlsRefused(f"{name} does not speak TLS on this port ({reason.lower().replace('_', ' ')})")
+            return TlsRefused(f"{name}: http: server gave HTTP response to HTTPS client", hint="no TLS on this port")
         return TlsRefused(f"{name}: TLS handshake failed: {reason.lower().replace('_', ' ')}")
     if isinstance(error, OSError) and error.strerror:
         return LinkLost(f"connection to {name} was lost during the TLS handshake: {error.strerror}")

@@ -451,3 +451,22 @@ def test_the_cutter_finds_frames_however_they_are_cut() -> None:
             whole += frames
             leaving += goaways
         assert (whole, leaving, cutter.release()) == (data + data, [GoAway(5, 2)], data[:10])
+
+
+async def test_keep_alive_off_leads_to_h2(certificate: Certificate) -> None:
+    """Where every HTTP/1.1 answer costs its connection, one HTTP/2 connection serves all further requests."""
+    kinds: list[str] = []
+
+    async def handler(peer: Peer) -> None:
+        if peer.alpn == "h2":
+            await H2Peer(peer, echo).serve()
+            return
+        await peer.head()
+        await peer.answer(200, b"", "Connection: close")
+
+    tls = certificate.server("h2", "http/1.1")
+    async with serving(handler, tls) as server, client_for(server, ca=certificate.cert) as client:
+        for _ in range(6):
+            kinds.append((await client.request(get(server))).http)
+    assert kinds == ["1.1", "1.1", "2", "2", "2", "2"]
+    assert server.connections == 3
