@@ -14,7 +14,7 @@ import contextlib
 import re
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -191,16 +191,17 @@ def _cut(at: int, then: Callable[[], Any]) -> Middleware:
     async def fault(head: Head, body: Body, proceed: Handler) -> Reply:
         reply = await proceed(head, body)
 
-        async def source() -> AsyncIterator[bytes]:
+        async def source() -> AsyncGenerator[bytes, None]:
             left = at
-            async for piece in pieces(reply.body):
-                if 0 <= left < len(piece):
-                    yield bytes(piece[:left])
-                    await then()
-                    yield bytes(piece[left:])
-                else:
-                    yield bytes(piece)
-                left -= len(piece)
+            async with contextlib.aclosing(pieces(reply.body)) as whole:
+                async for piece in whole:
+                    if 0 <= left < len(piece):
+                        yield bytes(piece[:left])
+                        await then()
+                        yield bytes(piece[left:])
+                    else:
+                        yield bytes(piece)
+                    left -= len(piece)
 
         return Reply(reply.status, reply.headers, Chunks(reply.length, source()))
 
@@ -221,12 +222,17 @@ def stall_download(at: int, seconds: float = 3600) -> Middleware:
     return _cut(at, lambda: trio.sleep(seconds))
 
 
+async def _whole(reply: Reply) -> bytes:
+    async with contextlib.aclosing(pieces(reply.body)) as parts:
+        return b"".join([bytes(part) async for part in parts])
+
+
 def corrupt(at: int) -> Middleware:
     """Flip the bits of the byte at offset `at` of the body."""
 
     async def fault(head: Head, body: Body, proceed: Handler) -> Reply:
         reply = await proceed(head, body)
-        raw = bytearray(b"".join([bytes(piece) async for piece in pieces(reply.body)]))
+        raw = bytearray(await _whole(reply))
         raw[at] ^= 0xFF
         return Reply(reply.status, reply.headers, bytes(raw))
 
@@ -238,7 +244,7 @@ def resized(by: int) -> Middleware:
 
     async def fault(head: Head, body: Body, proceed: Handler) -> Reply:
         reply = await proceed(head, body)
-        raw = b"".join([bytes(piece) async for piece in pieces(reply.body)])
+        raw = await _whole(reply)
         return Reply(reply.status, reply.headers, raw + b"\0" * by if by > 0 else raw[:by])
 
     return fault

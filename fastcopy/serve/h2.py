@@ -6,6 +6,7 @@ Owns one connection's streams and windows. Refuses to know what is asked: it cal
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 
 import h2.config
 import h2.connection
@@ -188,7 +189,8 @@ class Conversation:
         if empty:
             await self._flush()
             return 0
-        return await self._send_body(stream, moving.pieces(reply.body))
+        async with aclosing(moving.pieces(reply.body)) as pieces:
+            return await self._send_body(stream, pieces)
 
     async def _send_body(self, stream: Stream, pieces: AsyncIterator[memoryview]) -> int:
         sent = 0

@@ -6,7 +6,7 @@ Owns the vocabulary of one exchange. Refuses to know sockets, HTTP versions, rou
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs, unquote
@@ -88,7 +88,7 @@ class Chunks:
     """A body made on the way; the source may raise Hangup."""
 
     length: int
-    source: AsyncIterator[bytes]
+    source: AsyncGenerator[bytes, None]
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ sendfile(2) from the loop: the kernel copies nothing then, and there is no diges
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from fastcopy.serve import carrying
 from fastcopy.serve.content import Spool
@@ -38,8 +39,9 @@ async def send(link: Link, body: bytes | Slice | Chunks) -> None:
     elif isinstance(body, Slice):
         await _send_slice(link, body)
     else:
-        async for chunk in body.source:
-            await link.send(chunk)
+        async with aclosing(body.source) as source:
+            async for chunk in source:
+                await link.send(chunk)
 
 
 async def _send_slice(link: Link, part: Slice) -> None:
@@ -64,18 +66,22 @@ async def _send_encrypted(link: Link, fd: int, start: int, length: int) -> None:
         start += len(block)
 
 
-async def pieces(body: bytes | Slice | Chunks) -> AsyncIterator[memoryview]:
-    """A reply's body in pieces, for a front end that frames them; raises BodyLost, Hangup."""
+async def pieces(body: bytes | Slice | Chunks) -> AsyncGenerator[memoryview, None]:
+    """A reply's body in pieces, for a front end that frames them (use aclosing: it holds the file open).
+
+    Raises BodyLost, Hangup.
+    """
     if isinstance(body, bytes):
         yield memoryview(body)
     elif isinstance(body, Chunks):
-        async for chunk in body.source:
-            yield memoryview(chunk)
+        async with aclosing(body.source) as source:
+            async for chunk in source:
+                yield memoryview(chunk)
     else:
-        with body.blob.open() as source:
+        with body.blob.open() as stored:
             at, end = body.start, body.start + body.length
             while at < end:
-                block = _block(source, at, end)
+                block = _block(stored, at, end)
                 yield block
                 at += len(block)
 
