@@ -28,7 +28,9 @@ def extension(name: str, sources: list[str]) -> Extension:
         f"fastcopy._native.{name}",
         files,
         include_dirs=[str(NATIVE)],
-        depends=[str(path.relative_to(HERE)) for path in (HERE / NATIVE / "csrc").glob("*.h")],
+        depends=[
+            str(path.relative_to(HERE)) for glob in ("csrc/*.h", "*.px[id]") for path in (HERE / NATIVE).glob(glob)
+        ],
         extra_compile_args=FLAGS + SANITIZE,
         extra_link_args=[*SANITIZE, "-pthread"],
         optional=not REQUIRED,
@@ -43,7 +45,7 @@ def extensions() -> list[Extension]:
         if REQUIRED:
             raise
         return []
-    kernels = ["base.c", "tls.c", "h2.c", "inlet.c", "outlet.c", "outlet_h2.c", "rate.c", "ring.c", "pump.c"]
+    kernels = ["base.c", "tls.c", "h2.c", "inlet.c", "outlet.c", "outlet_h2.c", "rate.c", "ring.c", "pump.c", "feed.c"]
     modules = [extension("digest", ["sha.c"]), extension("pump", kernels)]
     built: list[Extension] = cythonize(modules, build_dir="build/cython", language_level=3)
     return built

@@ -69,7 +69,17 @@ def discard(peer: socket.socket) -> None:
 def compiled(folder: Path) -> ctypes.CDLL | None:
     """The C reference, or None where it cannot be built."""
     target = folder / "floor.so"
-    command = ["cc", "-O2", "-shared", "-fPIC", "-o", target, HERE / "native_floor.c", "-lcrypto", "-lssl"]
+    command: list[str | Path] = [
+        "cc",
+        "-O2",
+        "-shared",
+        "-fPIC",
+        "-o",
+        target,
+        HERE / "native_floor.c",
+        "-lcrypto",
+        "-lssl",
+    ]
     try:
         subprocess.run(command, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
@@ -127,7 +137,7 @@ class Bench:
             source.setblocking(True)
             sink.setblocking(True)
             bad = library.floor_move(source.fileno(), sink.fileno(), ctypes.c_uint64(self.size), name, out)
-            assert not bad and out.raw == self.expected, "the C reference failed"
+            assert (bad, out.raw) == (0, self.expected), "the C reference failed"
 
         return move
 

@@ -336,7 +336,7 @@ class Pump:
             try:
                 got = inlet._read(into[done : done + want])
             except Fault as raised:
-                got, fault = None, raised
+                got, fault = None, raised.bare()
             if self._rate:
                 self._rate._return(want - (got or 0))
             done += got or 0

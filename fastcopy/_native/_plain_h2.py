@@ -210,9 +210,7 @@ def _unpadded(frame: Frame) -> bytes:
 class H2Writer(_Framed):
     """The sending side: DATA frames of one stream inside the peer's windows."""
 
-    def __init__(
-        self, link: Link, stream: int, frames: bytes, windows: tuple[int, int, int], max_frame: int
-    ) -> None:
+    def __init__(self, link: Link, stream: int, frames: bytes, windows: tuple[int, int, int], max_frame: int) -> None:
         super().__init__(link, stream, frames)
         self.windows = [windows[0], windows[1]]
         self.initial = windows[2]

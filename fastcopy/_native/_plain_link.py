@@ -32,6 +32,11 @@ class Fault(Exception):
         err = 0 if isinstance(error, ssl.SSLError) else error.errno or 0
         return cls(why, error.strerror or str(error), err)
 
+    def bare(self) -> Fault:
+        """Itself without the frames it came through: kept with them it would keep every signal's descriptors open."""
+        self.__context__ = None
+        return self.with_traceback(None)
+
 
 class Signal:
     """A flag that poll() can see."""

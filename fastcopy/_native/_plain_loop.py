@@ -177,7 +177,7 @@ class Cycle:
         return not any(self._pending(outlet) for outlet in self.pump._outlets)
 
     def _detach(self, index: int, fault: Fault) -> None:
-        self.pump._outlets[index]._fault = fault
+        self.pump._outlets[index]._fault = fault.bare()
         self.pump._last_failed = index
         self.moved = True
 

@@ -21,6 +21,9 @@ KNOWN_SIZES: dict[tuple[int, int], tuple[int, ...]]
 def force_sslsocket(on: bool) -> None:
     """A switch for tests and benchmarks: use SSLSocket's own methods for links lent from now on."""
 
+def uses_openssl() -> bool:
+    """Whether links lent from now on may be used through OpenSSL itself."""
+
 class Inlet:
     """One end to read from. One thread at a time; RuntimeError otherwise."""
 
@@ -169,7 +172,8 @@ class Pump:
     """Moves one blob, or one chunk of it, to all *outlets*.
 
     *length* bytes cross, the first of them blob byte *start*; -1: unknown (feed and finish only). *hasher* is
-    borrowed and goes on from its state; with *expected* (raw digest) the last bytes are withheld from every outlet until the digest agrees.
+    borrowed and goes on from its state; with *expected* (raw digest) the last bytes are withheld from every
+    outlet until the digest agrees.
     Memory: slab * slabs bytes. *slabs* > 1 makes the ring for fill and drain (and lets the outlets of run drift apart).
     *stall*: seconds without progress of the end waited for. *lag*: seconds the other outlets may wait for one while
     the ring is full. A failed outlet among several is detached (`Outlet.failed`), the rest goes on.

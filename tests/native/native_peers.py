@@ -102,7 +102,5 @@ def certificate() -> tuple[bytes, bytes]:
     cert = builder.sign(key, hashes.SHA256())
     return (
         cert.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -82,7 +83,7 @@ def test_a_wrong_digest_never_ends_the_stream(road: SimpleNamespace, data: bytes
 
 
 def test_settings_and_pings_in_mid_body_are_obeyed_and_answered(road: SimpleNamespace, data: bytes) -> None:
-    """A wider window and smaller frames hold at once, the acknowledgements arrive, and the owner can replay them all."""
+    """A wider window and smaller frames hold at once, acknowledgements arrive, and the owner can replay them all."""
     wire = Wire(*road.pair(), server={CODES.INITIAL_WINDOW_SIZE: 200_000, CODES.MAX_FRAME_SIZE: 1 << 18})
     told = []
 
@@ -233,7 +234,9 @@ def begin(wire: Wire, length: int) -> None:
 
 @pytest.mark.parametrize("pad", [None, 0, 7, 255])
 @pytest.mark.parametrize("settings", [{}, WIDE])
-def test_a_body_arrives_and_windows_are_topped_up(road: SimpleNamespace, data: bytes, pad: int | None, settings: Any) -> None:
+def test_a_body_arrives_and_windows_are_topped_up(
+    road: SimpleNamespace, data: bytes, pad: int | None, settings: Any
+) -> None:
     """Padding counts in the windows and never in the body; python-h2 would refuse a byte too many."""
     wire = Wire(*road.pair(), client=settings)
     begin(wire, SIZE)
@@ -309,7 +312,7 @@ def test_what_follows_the_body_is_handed_back(road: SimpleNamespace, data: bytes
     ],
 )
 def test_other_frames_end_the_run(road: SimpleNamespace, data: bytes, ending: bytes) -> None:
-    """Trailers, RST_STREAM, a GOAWAY that does not spare us, another stream's DATA: FRAME, and the frame in `replay`."""
+    """Trailers, RST_STREAM, a GOAWAY that ends us, another stream's DATA: FRAME, and the frame in `replay`."""
     wire = Wire(*road.pair(), client=WIDE)
     begin(wire, 100)
     wire.far.sendall(frame(0, 0, 1, data[:50]) + ending + frame(6, 0, 0, b"abcdefgh"))
@@ -333,7 +336,9 @@ def test_other_frames_end_the_run(road: SimpleNamespace, data: bytes, ending: by
         (frame(6, 0, 0, b"12345678") * 6000, "control"),
     ],
 )
-def test_frames_that_break_the_protocol_are_refused(road: SimpleNamespace, data: bytes, frames: bytes, words: str) -> None:
+def test_frames_that_break_the_protocol_are_refused(
+    road: SimpleNamespace, data: bytes, frames: bytes, words: str
+) -> None:
     """Too much, too large, beyond the window, impossible padding, a flood: FRAME, never a byte too many."""
     wire = Wire(*road.pair())
     begin(wire, 100)
@@ -344,10 +349,8 @@ def test_frames_that_break_the_protocol_are_refused(road: SimpleNamespace, data:
     assert words in report.detail
     assert body == b""
     wire.near.close()
-    try:
+    with contextlib.suppress(OSError):
         sending.result()
-    except OSError:
-        pass
 
 
 def test_a_stream_ended_too_early_is_a_lost_source(road: SimpleNamespace, data: bytes) -> None:

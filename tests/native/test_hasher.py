@@ -32,9 +32,7 @@ def test_a_digest_equals_hashlibs(backend: SimpleNamespace, algorithm: str, size
 
 @COMMON
 @given(pieces=st.lists(st.binary(max_size=300), max_size=8), algorithm=st.sampled_from(ALGORITHMS))
-def test_a_stored_state_continues_anywhere(
-    backend: SimpleNamespace, pieces: list[bytes], algorithm: str
-) -> None:
+def test_a_stored_state_continues_anywhere(backend: SimpleNamespace, pieces: list[bytes], algorithm: str) -> None:
     """Export and restore after every piece, at odd offsets, change nothing."""
     hasher = backend.Hasher(algorithm)
     for piece in pieces:

@@ -40,7 +40,9 @@ def ranges(size: int, window: int, seed: int) -> list[tuple[int, int]]:
     return list(itertools.chain(*groups))
 
 
-def fill_all(backend: SimpleNamespace, pump: Any, data: bytes, pieces: list[tuple[int, int]], threads: int) -> list[Thread]:
+def fill_all(
+    backend: SimpleNamespace, pump: Any, data: bytes, pieces: list[tuple[int, int]], threads: int
+) -> list[Thread]:
     """k threads that take pieces from one list."""
     todo, lock = iter(pieces), threading.Lock()
 
@@ -58,7 +60,9 @@ def fill_all(backend: SimpleNamespace, pump: Any, data: bytes, pieces: list[tupl
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_k_fillers_in_any_order_give_the_blob_in_order(backend: SimpleNamespace, data: bytes, seed: int, pair: Any) -> None:
+def test_k_fillers_in_any_order_give_the_blob_in_order(
+    backend: SimpleNamespace, data: bytes, seed: int, pair: Any
+) -> None:
     """Ranges arrive shuffled from four threads; two sinks get every byte once and in order."""
     near, far = pair()
     fd = os.memfd_create("sink")

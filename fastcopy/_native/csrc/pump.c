@@ -8,8 +8,6 @@
 
 #define DISAGREES "the bytes do not have the expected digest"
 
-typedef enum { RUN, DRAIN, FEED } fc_mode;
-
 typedef struct {
     fc_pump *p;
     fc_inlet *in;
@@ -402,7 +400,7 @@ static void close_books(fc_cycle *c, uint64_t began) {
     }
 }
 
-static void cycle(fc_pump *p, fc_inlet *in, fc_mode mode, fc_report *rep) {
+void fc_pump_cycle(fc_pump *p, fc_inlet *in, fc_mode mode, fc_report *rep) {
     fc_cycle c;
     fc_pipe_guard guard;
     fc_fault after = {0, 0, ""};
@@ -422,46 +420,5 @@ static void cycle(fc_pump *p, fc_inlet *in, fc_mode mode, fc_report *rep) {
 }
 
 void fc_pump_run(fc_pump *p, fc_inlet *in, fc_report *rep) {
-    cycle(p, in, in ? RUN : DRAIN, rep);
-}
-
-/* Feeding: the caller's buffer stands in for the ring while it is passed on. */
-static void push(fc_pump *p, const uint8_t *data, size_t n, fc_report *rep) {
-    uint8_t *ring = p->ring;
-    size_t cap = p->cap;
-    if (n) {
-        p->ring = (uint8_t *)data;
-        p->cap = n;
-        p->origin = p->filled;
-        p->filled += n;
-        FC_ADD(p->total_read, n);
-    }
-    cycle(p, NULL, FEED, rep);
-    rep->read = n;
-    p->ring = ring;
-    p->cap = cap;
-}
-
-void fc_pump_feed(fc_pump *p, const uint8_t *data, size_t n, fc_report *rep) {
-    if (p->end != FC_UNKNOWN || !p->expected || n == 0) {
-        push(p, data, n, rep);
-        return;
-    }
-    if (p->holding) push(p, p->held, 1, rep);
-    if (p->holding && rep->why != FC_DONE) return;
-    push(p, data, n - 1, rep);
-    rep->read = n;
-    p->held[0] = data[n - 1];
-    p->holding = 1;
-}
-
-void fc_pump_finish(fc_pump *p, fc_report *rep) {
-    if (p->end == FC_UNKNOWN) p->end = p->filled + (uint64_t)p->holding;
-    if (p->holding) push(p, p->held, 1, rep);
-    else cycle(p, NULL, FEED, rep);
-    p->holding = 0;
-    if (rep->why == FC_DONE && p->digested < p->end) {
-        rep->why = FC_SOURCE_LOST;
-        memcpy(rep->text, "the body is shorter than stated", 32);
-    }
+    fc_pump_cycle(p, in, in ? RUN : DRAIN, rep);
 }

@@ -76,10 +76,14 @@ typedef struct {
     int holding;
 } fc_pump;
 
+/* What feeds the loop: an inlet on this thread, fillers on others, the caller's buffer. */
+typedef enum { RUN, DRAIN, FEED } fc_mode;
+
 int fc_pump_init(fc_pump *p, size_t slab, size_t slabs); /* 0 or an errno */
 void fc_pump_free(fc_pump *p);
 void fc_pump_stop(fc_pump *p);
 void fc_pump_run(fc_pump *p, fc_inlet *in, fc_report *rep); /* in NULL: drain */
+void fc_pump_cycle(fc_pump *p, fc_inlet *in, fc_mode mode, fc_report *rep);
 void fc_pump_feed(fc_pump *p, const uint8_t *data, size_t n, fc_report *rep);
 void fc_pump_finish(fc_pump *p, fc_report *rep);
 
