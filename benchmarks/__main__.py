@@ -98,10 +98,18 @@ def _versions(programs: Mapping[str, Program], registry: Program) -> dict[str, s
             package = version_of([*inside, "dpkg-query", "-W", "-f", "Debian package ${Version}", name])
             said = version_of([*inside, *program.start, *flags], cwd=REPOSITORY)
             found[name] = ", ".join(filter(None, (said, package))) or "unknown"
-    if "fastcopy" in programs:
-        code = "import fastcopy._native as n, ssl; print(n.BACKEND, '|', ssl.OPENSSL_VERSION)"
-        found["fastcopy's backends"] = version_of([programs["fastcopy"].start[0], "-c", code], cwd=REPOSITORY)
     return found
+
+
+def _backends(programs: Mapping[str, Program]) -> dict[str, str]:
+    """Ask fastcopy, under each row's environment, what it runs on: a row must be what its name says."""
+    code = "import fastcopy._native as n, ssl; print(n.BACKEND, '|', ssl.OPENSSL_VERSION)"
+    found = {}
+    for name, program in programs.items():
+        if TOOLS[name].family == "fastcopy":
+            switches = [f"{key}={value}" for key, value in TOOLS[name].environment.items()]
+            found[name] = version_of(["env", *switches, program.start[0], "-c", code], cwd=REPOSITORY)
+    return {f"{name} runs on": backend for name, backend in found.items()}
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -114,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
     programs = _choose(arguments, families)
     used = {TOOLS[name].family: program for name, program in programs.items()}
     settings = {"repeats": str(arguments.repeat), "python": version_of([arguments.python, "--version"])}
-    run = Run(this_machine(), _versions(used, registry), settings)
+    run = Run(this_machine(), _versions(used, registry) | _backends(programs), settings)
     with World(arguments.memory, registry) as world:
         for name in names:
             run.tables += run_scenario(world, SCENARIOS[name], programs, arguments.repeat)

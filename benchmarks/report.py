@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from benchmarks.peers import TOOLS
+from benchmarks.peers import PEER_FAMILIES, TOOLS
 from benchmarks.results import Row, Run, Table, Verdict, judge
-from benchmarks.scenarios import BEST_VERIFYING, Target
+from benchmarks.scenarios import BEST_PEER, BEST_VERIFYING, Target
 from benchmarks.stats import ratio
 
 HEADINGS = (
@@ -53,15 +53,27 @@ def _target(target: Target) -> str:
         return text + f"{target.plus:g} {UNITS[target.metric]}"
     factor = f"{target.factor:g} x " if target.factor != 1 else ""
     plus = f" + {target.plus:g}" if target.plus else ""
-    return f"{text}{factor}{target.against}{plus} {UNITS[target.metric]}"
+    return f"{text}{factor}{target.against}" + (f"{plus} {UNITS[target.metric]}" if plus else "")
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: Verdict, disturbed: Mapping[str, float]) -> str:
     word = {True: "reached", False: "MISSED", None: "not measured"}[verdict.held]
     if verdict.value is None or verdict.limit is None:
         return f"- {_target(verdict.target)}: {word}"
     sign = ">=" if verdict.target.at_least else "<="
-    return f"- {_target(verdict.target)}: {word} ({verdict.value:.2f}, must be {sign} {verdict.limit:.2f})"
+    doubt = ", BUT DISTURBED" if not _compared(verdict.target).isdisjoint(disturbed) else ""
+    return f"- {_target(verdict.target)}: {word}{doubt} ({verdict.value:.2f}, must be {sign} {verdict.limit:.2f})"
+
+
+def _compared(target: Target) -> set[str]:
+    """Name the rows a verdict rests on; memory is not changed by other people's work."""
+    if target.metric == "peak_mib":
+        return set()
+    if target.against not in (BEST_PEER, BEST_VERIFYING):
+        return {target.subject, target.against or ""}
+    every = target.against == BEST_PEER
+    peers = {name for name, tool in TOOLS.items() if tool.family in PEER_FAMILIES and (every or tool.verifies)}
+    return {target.subject} | peers
 
 
 def _requests(table: Table) -> list[str]:
@@ -74,17 +86,20 @@ def _requests(table: Table) -> list[str]:
     return lines
 
 
-def _noise(table: Table, cores: int) -> list[str]:
-    """Name the rows that others disturbed: they had more than a twentieth of the machine meanwhile."""
+def _disturbed(table: Table, cores: int) -> dict[str, float]:
+    """Name the rows of which others had more than a twentieth of the machine, and the largest share."""
     shares = {
         row.tool: max(sample.other_cpu / (sample.wall * cores) for sample in row.samples)
         for row in table.rows.values()
         if row.samples
     }
+    return {tool: share for tool, share in shares.items() if share > NOISE}
+
+
+def _noise(disturbed: Mapping[str, float]) -> list[str]:
     return [
         f"- {tool}: other work took up to {share:.0%} of the machine; measure again when it is idle"
-        for tool, share in shares.items()
-        if share > NOISE
+        for tool, share in disturbed.items()
     ]
 
 
@@ -93,7 +108,8 @@ def table_text(table: Table, cores: int) -> str:
     repeats = max((len(row.samples) for row in table.rows.values()), default=0)
     parts = [f"### {table.name}: {table.title}", f"Medians of {repeats} (lowest..highest)."]
     parts.append(grid(HEADINGS, [_line(table, row) for row in table.rows.values()]))
-    notes = [_verdict(verdict) for verdict in judge(table)] + _requests(table) + _noise(table, cores)
+    disturbed = _disturbed(table, cores)
+    notes = [_verdict(verdict, disturbed) for verdict in judge(table)] + _requests(table) + _noise(disturbed)
     notes += [f"- {row.tool} failed: {error}" for row in table.rows.values() for error in row.errors]
     return "\n\n".join([*parts, "\n".join(notes)])
 

@@ -59,8 +59,8 @@ class Scenario:
     def targets_of(self, number: int) -> tuple[Target, ...]:
         """Return what pass *number* must reach; memory is limited everywhere."""
         own = self.targets if number == 0 else self.pass_targets[number - 1]
-        subject = next((name for name in self.tools if name.startswith("fastcopy")), "fastcopy")
-        return (*own, Target("peak_mib", plus=150.0, subject=subject))
+        ours = [name for name in self.tools if name.startswith("fastcopy")]
+        return (*own, *(Target("peak_mib", plus=150.0, subject=name) for name in ours))
 
 
 PEERS = ("skopeo", "crane", "oras", "regctl")

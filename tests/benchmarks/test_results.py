@@ -135,3 +135,23 @@ def test_a_file_that_is_no_result_is_refused(tmp_path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(NotComparableError):
         load(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("target", "disturbed", "doubted"),
+    [
+        (Target("wall", plus=2.0), "fastcopy", True),
+        (Target("wall", plus=2.0), "skopeo", False),
+        (Target("wall", "skopeo"), "skopeo", True),
+        (Target("wall", BEST_VERIFYING), "crane", True),
+        (Target("wall", BEST_VERIFYING), "oras", False),
+        (Target("wall", "floor", 2.0), "crane", False),
+        (Target("peak_mib", plus=150.0), "fastcopy", False),
+    ],
+)
+def test_a_verdict_on_disturbed_rows_says_so_itself(target: Target, disturbed: str, doubted: bool) -> None:
+    """A verdict quoted alone must not hide that the machine was busy with something else."""
+    made = table(target)
+    made.row(disturbed).samples[0] = dataclasses.replace(made.row(disturbed).samples[0], other_cpu=9.0)
+    line = next(line for line in table_text(made, cores=2).splitlines() if "reached" in line)
+    assert ("BUT DISTURBED" in line) is doubted
