@@ -81,10 +81,17 @@ class Registry:
     def requests(self) -> list[tuple[str, str, int]]:
         """(method, target, status) of every request answered so far, in order of completion."""
         if self.server is not None:
+            self.settle()
             return [(record.method, record.target, record.status) for record in list(self.server.log)]
         assert self.log_file is not None
         found = _ACCESS.findall(self.log_file.read_text(errors="replace"))
         return [(method, target, int(status)) for method, target, status in found]
+
+    def settle(self, seconds: float = 2.0) -> None:
+        """Wait until the embedded server has logged what it answered: a record follows the answer's last byte."""
+        deadline = time.monotonic() + seconds
+        while self.server.in_flight and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def client(self) -> Probe:
         """A small synchronous client that knows this registry's credentials; close it, or use `with`."""

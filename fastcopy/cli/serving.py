@@ -24,6 +24,8 @@ async def run(call: Call) -> int:
         async with running(config_of(call)) as server:
             place = server.config.directory or "memory"
             call.streams.tell(f"Serving {place} at {server.url} (Ctrl-C ends it)")
+            if server.authority is not None:
+                call.streams.tell(f"Clients trust it with --cert-dir {server.authority.parent}")
             await trio.sleep_forever()
     return 0
 

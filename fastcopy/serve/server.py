@@ -44,6 +44,7 @@ class Running:
     authority: Path | None = None  #: what clients must trust, where we made the certificate
     connections: int = 0  #: accepted so far
     handshakes_failed: int = 0
+    in_flight: int = 0  #: requests whose record is still to come: it follows the last byte of the answer
     bugs: list[Exception] = field(default_factory=list)  #: what no request may cause; each cost its connection
 
     @property
@@ -56,6 +57,11 @@ class Running:
     def url(self) -> str:
         """``http(s)://host:port``."""
         return f"{'https' if self.config.secure else 'http'}://{self.host}"
+
+    def note(self, record: Record) -> None:
+        """Enter an answered request in the log."""
+        self.log.append(record)
+        self.in_flight -= 1
 
     def count(self, method: str = "", containing: str = "", status: int = 0) -> int:
         """How many logged requests fit all that is given."""
@@ -112,6 +118,7 @@ def _handler(server: Running) -> Handler:
     middleware, answer = server.config.middleware, server.registry.answer
 
     async def guarded(head: Head, body: Body) -> Reply:
+        server.in_flight += 1
         try:
             return await (answer(head, body) if middleware is None else middleware(head, body, answer))
         except (BodyLost, Hangup):
@@ -175,9 +182,9 @@ async def _converse(server: Running, link: Link, handler: Handler) -> None:
     if await _speaks_h2(server, link):
         from fastcopy.serve import h2  # 30 ms of imports that many servers never need
 
-        await h2.Conversation(link, handler, server.log.append, idle).run()
+        await h2.Conversation(link, handler, server.note, idle).run()
     else:
-        await h1.Conversation(link, handler, server.log.append, idle).run()
+        await h1.Conversation(link, handler, server.note, idle).run()
 
 
 async def _speaks_h2(server: Running, link: Link) -> bool:

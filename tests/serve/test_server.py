@@ -177,6 +177,7 @@ def test_the_log_tells_every_request_and_its_bytes(tmp_path: Path, flavour: Flav
         with registry.client() as client:
             image(client, "a", "v1", BIG)
             client.request("GET", f"/v2/a/blobs/{sha(BIG)}")
+        registry.settle()
         server = registry.server
         (put,) = [record for record in server.log if record.bytes_in == len(BIG)]
         assert (put.method, put.status, put.http) == ("PUT", 201, "1.1")
