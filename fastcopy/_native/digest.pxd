@@ -7,6 +7,7 @@ cdef extern from "csrc/sha.h" nogil:
         int wide
         uint64_t length
     int fc_sha_load(const char *hashlib_file)
+    void fc_sha_portable()
     void fc_hash_init(fc_hash *h, int wide)
     void fc_hash_update(void *h, const void *data, size_t n)
     void fc_hash_peek(const void *h, uint8_t *out)

@@ -7,6 +7,9 @@ from typing_extensions import Buffer
 SHA256: str
 """Which code hashes: "openssl" (the interpreter's own libcrypto) or "portable"."""
 
+def force_portable(on: bool) -> None:
+    """A switch for tests: hashers made from now on use the portable kernels."""
+
 class Hasher:
     """A digest in progress. ValueError for any algorithm but sha256 and sha512."""
 

@@ -28,6 +28,14 @@ def _load():
 SHA256 = _load()
 
 
+def force_portable(bint on):
+    """A switch for tests: hashers made from now on use the portable kernels, as where libcrypto is out of reach."""
+    if on:
+        fc_sha_portable()
+    else:
+        _load()
+
+
 cdef class Hasher:
     """A sha256 or sha512 in progress; ValueError for any other algorithm."""
 

@@ -52,6 +52,7 @@ def native_backend() -> SimpleNamespace:
         Pump=pump.Pump,
         Rate=pump.Rate,
         module=pump,
+        digest=digest,
         **VALUES,
     )
 

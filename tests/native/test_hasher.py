@@ -12,6 +12,8 @@ from conftest import native_backend, plain_backend
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastcopy._native import _plain_digest, _state
+
 ALGORITHMS = ["sha256", "sha512"]
 # Computed from FIPS 180-4 by hand-written rounds, not by this code: b"abc" * 30, its first block.
 STATE_AFTER_ONE_BLOCK = "47afa2061ca2df6e3ceb998796fb5f8ed81825503687566159e87975cbe81304"
@@ -107,3 +109,44 @@ def test_unknown_algorithms_are_refused(backend: SimpleNamespace) -> None:
     """Only what the specification registers."""
     with pytest.raises(ValueError, match="md5"):
         backend.Hasher("md5")
+
+
+@COMMON
+@given(pieces=st.lists(st.binary(max_size=300), max_size=6), algorithm=st.sampled_from(ALGORITHMS))
+def test_the_portable_kernels_agree_with_hashlib_and_share_the_stored_form(pieces: list[bytes], algorithm: str) -> None:
+    """What runs where libcrypto's functions are out of reach: same digests, same state, continued by either."""
+    digest = native_backend().digest
+    usual = digest.Hasher(algorithm)
+    digest.force_portable(True)
+    try:
+        portable = digest.Hasher(algorithm)
+        for piece in pieces:
+            portable.update(piece)
+            usual.update(piece)
+            assert portable.export() == usual.export()
+            portable = digest.Hasher.restore(usual.export())
+    finally:
+        digest.force_portable(False)
+    assert portable.digest() == usual.digest() == hashlib.new(algorithm, b"".join(pieces)).digest()
+
+
+def test_lengths_beyond_the_low_word_are_padded_right(backend: SimpleNamespace) -> None:
+    """The bit count of more than 512 MiB does not fit 32 bits: a stored state of 4 GiB and a byte goes on alike."""
+    digest = native_backend().digest
+    state = _state.pack(_state.Midstate("sha256", (4 << 30) + 1, b"\x5a" * 32, b"z"))
+    digest.force_portable(True)
+    try:
+        expected = digest.Hasher.restore(state).digest()
+    finally:
+        digest.force_portable(False)
+    assert backend.Hasher.restore(state).digest() == expected
+
+
+def test_a_hashlib_that_keeps_its_state_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The twin without libcrypto's functions digests and copies, and refuses to export."""
+    monkeypatch.setattr(_plain_digest, "_DIRECT", False)
+    hasher = _plain_digest.Hasher()
+    hasher.update(b"abc")
+    assert hasher.copy().digest() == hashlib.sha256(b"abc").digest()
+    with pytest.raises(NotImplementedError):
+        hasher.export()

@@ -155,6 +155,8 @@ int fc_sha_load(const char *hashlib_file) {
     return chosen == openssl;
 }
 
+void fc_sha_portable(void) { chosen = portable; }
+
 /* fc_hash ------------------------------------------------------------------------------------------ */
 
 void fc_hash_init(fc_hash *h, int wide) {

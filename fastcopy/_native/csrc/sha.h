@@ -38,6 +38,7 @@ struct fc_hash {
 };
 
 int fc_sha_load(const char *hashlib_file); /* 1: OpenSSL's functions found, tried and in use */
+void fc_sha_portable(void); /* hashers made from now on use the C kernels here */
 void fc_hash_init(fc_hash *h, int wide);
 void fc_hash_update(void *h, const void *data, size_t n);
 void fc_hash_peek(const void *h, uint8_t *out); /* leaves the state as it is */
