@@ -42,6 +42,8 @@ def error_from(response: Response, *, what: str, quote: bool = True, now: float 
         error.status, error.code = response.status, answer.code
     if error.again in (Again.LATER, Again.SAME):
         error.retry_after = parse_retry_after(response.headers, time.time() if now is None else now)
+        if (error.retry_after or 0.0) >= LONGEST_PAUSE:
+            error.again = Again.NEVER
     if not error.hint:
         error.hint = _hint(response, answer)
     return error
