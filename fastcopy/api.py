@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from fastcopy import names
-from fastcopy.errors import BadName, FastcopyError, Unsupported
+from fastcopy.errors import BadName, Denied, FastcopyError, NeedsLogin, NotThere, Unsupported
 from fastcopy.events import CopyDone, CopyReport, CopyStarted, OnEvent, ignore
 from fastcopy.options import Options
 from fastcopy.transfer.run import blamed
@@ -70,14 +70,14 @@ async def copy_async(
 
 
 async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) -> CopyReport:
-    from fastcopy.places import closing, open_destination, open_source
+    from fastcopy.places import closing, open_destination, open_trusted
     from fastcopy.transfer.image import ImageCopy
 
     started = time.monotonic()
     origin_ref, target_ref = _parse(source, "Invalid source name"), _parse(destination, "Invalid destination name")
     emit(CopyStarted(source, destination, engine.run.meters))
     async with (
-        closing(await blamed("source", open_source(engine.source, origin_ref))) as origin,
+        closing(await blamed("source", open_trusted(engine.source, origin_ref))) as origin,
         closing(await blamed("destination", open_destination(engine.destination, target_ref))) as target,
     ):
         (result,) = (await ImageCopy(engine.run, origin, [target]).go()).values()
@@ -154,7 +154,7 @@ async def _inspect(image: str, tags: bool, raw: bool, engine: Engine) -> Inspect
             return Inspected(names.image_name(ref), top, top, None, None)
         manifest = await reader.instance(top)
         config = await reader.config(manifest)
-    listed = await _tags_of(engine, ref) if tags and isinstance(ref, names.DockerRef) else None
+    listed = await _tags_if_allowed(engine, ref) if tags and isinstance(ref, names.DockerRef) else None
     return Inspected(ref.name if isinstance(ref, names.DockerRef) else "", top, manifest, config, listed)
 
 
@@ -163,6 +163,14 @@ async def _tags_of(engine: Engine, ref: names.DockerRef) -> list[str]:
 
     repository = await open_repository(engine.source, ref)
     return [tag async for page in repository.tags() for tag in page]
+
+
+async def _tags_if_allowed(engine: Engine, ref: names.DockerRef) -> list[str] | None:
+    """The tags, or None where the registry keeps them to itself: `inspect` goes on without them, as skopeo does."""
+    try:
+        return await _tags_of(engine, ref)
+    except (Denied, NeedsLogin, NotThere):
+        return None
 
 
 async def list_tags_async(repository: str, options: Options | None = None, *, trace: Trace = None) -> TagList:

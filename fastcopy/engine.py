@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import outcome
@@ -21,7 +22,9 @@ from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.run import Run
 
 if TYPE_CHECKING:
+    from fastcopy._native import Rate
     from fastcopy.http.hosts import HostAccess, HostTable
+    from fastcopy.http.policy import Policy
     from fastcopy.http.registries import Endpoint
     from fastcopy.transports._upload import Registry
 
@@ -78,6 +81,13 @@ class Hosts:
             await self._stack.enter_async_context(client)
         return self._registries[access]
 
+    @cached_property
+    def policy(self) -> Policy:
+        """The trust policy of the run; raises BadConfig when its file cannot be used."""
+        from fastcopy.http.policy import Policy, load
+
+        return Policy() if self._run.run.insecure_policy else load(self._run.run.policy)
+
     @property
     def requests(self) -> int:
         """Requests sent by this side so far."""
@@ -130,7 +140,7 @@ async def running(
     async with trio.open_nursery() as nursery:
         gate = Gate(Schedule(limits_of(options)))
         nursery.start_soon(gate.keep_time)
-        run = Run(gate, options.copy, options.run, emit)
+        run = Run(gate, options.copy, options.run, emit, rate=_rate(options.run.bandwidth))
         try:
             result = outcome.Value(await _with_hosts(run, options, work, trace))
         except FastcopyError as error:
@@ -138,6 +148,15 @@ async def running(
         nursery.cancel_scope.cancel()
     assert result is not None
     return result.unwrap()
+
+
+def _rate(bandwidth: int) -> Rate | None:
+    """The token bucket that all pumps of the run share; None: unlimited."""
+    if not bandwidth:
+        return None
+    from fastcopy._native import Rate
+
+    return Rate(bandwidth)
 
 
 async def _with_hosts(run: Run, options: Options, work: Callable[[Engine], Awaitable[T]], trace: Trace) -> T:

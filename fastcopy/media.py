@@ -27,7 +27,7 @@ IMAGES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST}) | SCHEMA1_TYPES
 MANIFESTS: Final = INDEXES | IMAGES
 IMAGE_CONFIGS: Final = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 
-#: One header line with every type we understand: anything less makes registries convert or answer 404 (protocol.md 0.21).
+#: One header line with every type we understand: with less, registries convert or answer 404.
 ACCEPT: Final = ", ".join([OCI_MANIFEST, DOCKER_MANIFEST, SCHEMA1_SIGNED, SCHEMA1, DOCKER_LIST, OCI_INDEX])
 
 

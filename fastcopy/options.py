@@ -76,6 +76,8 @@ class RunOptions:
     connect_timeout: float = 30.0
     bandwidth: int = 0  #: bytes per second over all transfers; 0: unlimited
     tmpdir: Path | None = None
+    policy: Path | None = None  #: trust policy; None: the default places, and without a file everything is accepted
+    insecure_policy: bool = False  #: look at no trust policy at all
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,15 @@ Law: `if transport ==` occurs nowhere else. A transport's module is imported whe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from fastcopy.errors import Unsupported
-from fastcopy.names import DockerRef, Ref, with_default_tag
+from fastcopy.names import DockerRef, Ref, image_name, with_default_tag
 from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
@@ -36,6 +37,18 @@ async def open_source(hosts: Hosts, ref: Ref) -> Source:
     """The place *ref* names, to read from; raises what the transport raises."""
     source: Source = await _opener(SOURCES, ref, "source")(hosts, ref)
     return source
+
+
+async def open_trusted(hosts: Hosts, ref: Ref) -> Source:
+    """`open_source`, after the trust policy had its say; raises PolicyRefused."""
+    from fastcopy.http.policy import docker_scopes, path_scopes
+
+    if isinstance(ref, DockerRef):
+        scopes: Sequence[str] = docker_scopes(ref.name, str(with_default_tag(ref)).removeprefix(ref.name))
+    else:
+        scopes = path_scopes(str(Path(getattr(ref, "path", "")).resolve()))
+    hosts.policy.check(ref.transport, scopes, image_name(ref))
+    return await open_source(hosts, ref)
 
 
 async def open_destination(hosts: Hosts, ref: Ref) -> Destination:

@@ -183,6 +183,11 @@ class Schedule:
                         progress = True
                         yield ticket
 
+    def widen(self, lane: Lane, host: str, room: int) -> None:
+        """Evidence other than success by success: open the window to *room*, at most to its ceiling."""
+        window = self.window(host, lane)
+        window.limit = max(window.limit, float(min(room, window.ceiling)))
+
     def try_start(self, ticket: Ticket, now: float) -> bool:
         """Start *ticket* at once if there is room that no waiting ticket could use; it never waits."""
         queued = any(queue and set(queue.hosts) & set(ticket.hosts) for queue in self._queues.values())

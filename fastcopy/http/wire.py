@@ -163,6 +163,10 @@ class Request:
         """A copy that carries *body* and its Content-Length."""
         return replace(self, headers=(*self.headers, ("content-length", str(len(body)))), body=body)
 
+    def once(self) -> Request:
+        """A copy that is never sent twice by the client: registries append a repeated upload body."""
+        return replace(self, repeatable=False)
+
     def limited(self, limit: int) -> Request:
         """A copy whose response body may have at most *limit* bytes."""
         return replace(self, limit=limit)

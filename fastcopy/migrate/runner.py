@@ -16,7 +16,7 @@ from fastcopy.jobs import Job, Rule, Settings
 from fastcopy.migrate.discover import Discovery, discover
 from fastcopy.migrate.report import Outcome, Status, SyncReport
 from fastcopy.options import CopyOptions
-from fastcopy.places import closing, open_destination, open_source
+from fastcopy.places import closing, open_destination, open_trusted
 from fastcopy.schedule import Lane
 from fastcopy.transfer.image import ImageCopy, Result
 from fastcopy.transports.base import Destination
@@ -84,7 +84,7 @@ class Syncing:
         run = replace(engine.run, copy=copy_options(engine.run.copy, first.settings))
         hosts = engine.hosts("source", first.source_access.over(engine.options.source))
         async with AsyncExitStack() as stack:
-            source = await stack.enter_async_context(closing(await open_source(hosts, first.source_ref)))
+            source = await stack.enter_async_context(closing(await open_trusted(hosts, first.source_ref)))
             targets, results = await self._targets(group, stack)
             copy = ImageCopy(run, source, list(targets), heads_first=True)
             copied = await copy.go() if targets else {}

@@ -65,6 +65,10 @@ class Gate:
 
         return give_back
 
+    def widen(self, lane: Lane, host: str, room: int) -> None:
+        """Throughput grew with the last connection: let *host* have *room* at once, up to its ceiling."""
+        self.schedule.widen(lane, host, room)
+
     def hold(self, host: str, seconds: float) -> None:
         """Start nothing at *host* for *seconds*."""
         self.schedule.hold(host, trio.current_time() + seconds)

@@ -157,6 +157,7 @@ class Widening:
             rate, before = (read - before) / RAMP_EVERY, read
             if rate > best * GROWTH and self.working >= self.wanted:
                 self.wanted = min(self.wanted * 2, self.ceiling)
+                self.carrier.run.gate.widen(Lane.BULK, "<" + self.carrier.source.host, self.wanted)
             best = max(best, rate)
             self._staff(nursery)
 

@@ -92,7 +92,7 @@ class PushedUpload(Upload):
         ask.read_closed(response, digest)
 
     def _closing(self, digest: Digest) -> Request:
-        return ask.put_blob(self._location, self._repo, digest).with_body(b"")
+        return ask.put_blob(self._location, self._repo, digest).with_body(b"").once()
 
     async def _is_there(self) -> bool:
         try:
@@ -139,11 +139,11 @@ class PushedUpload(Upload):
 async def write_small(registry: Registry, repo: ask.Repository, what: Descriptor, location: Url, data: bytes) -> None:
     """Push a blob that is in memory into the upload at *location*."""
     if registry.manners.upload == "put":
-        response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(data))
+        response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(data).once())
         if response.status >= 400 and registry.refused(response.status):
             raise UploadLost(f"{registry.name} refuses this way of uploading ({response.status}), trying another")
     else:
-        patched = await registry.client.request(ask.patch_blob(location, repo).with_body(data))
+        patched = await registry.client.request(ask.patch_blob(location, repo).with_body(data).once())
         location = ask.read_patched(patched, location)
-        response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(b""))
+        response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(b"").once())
     ask.read_closed(response, what.digest)
