@@ -5,9 +5,9 @@ Law: `if transport ==` occurs nowhere else. A transport's module is imported whe
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -46,7 +46,7 @@ async def open_trusted(hosts: Hosts, ref: Ref) -> Source:
     if isinstance(ref, DockerRef):
         scopes: Sequence[str] = docker_scopes(ref.name, str(with_default_tag(ref)).removeprefix(ref.name))
     else:
-        scopes = path_scopes(str(Path(getattr(ref, "path", "")).resolve()))
+        scopes = path_scopes(os.path.realpath(getattr(ref, "path", "")))
     hosts.policy.check(ref.transport, scopes, image_name(ref))
     return await open_source(hosts, ref)
 
