@@ -41,14 +41,16 @@ async def open_source(hosts: Hosts, ref: Ref) -> Source:
 
 async def open_trusted(hosts: Hosts, ref: Ref) -> Source:
     """`open_source`, after the trust policy had its say; raises PolicyRefused."""
+    hosts.policy.check(ref.transport, _policy_scopes(ref), image_name(ref))
+    return await open_source(hosts, ref)
+
+
+def _policy_scopes(ref: Ref) -> Sequence[str]:
     from fastcopy.http.policy import docker_scopes, path_scopes
 
     if isinstance(ref, DockerRef):
-        scopes: Sequence[str] = docker_scopes(ref.name, str(with_default_tag(ref)).removeprefix(ref.name))
-    else:
-        scopes = path_scopes(os.path.realpath(getattr(ref, "path", "")))
-    hosts.policy.check(ref.transport, scopes, image_name(ref))
-    return await open_source(hosts, ref)
+        return docker_scopes(ref.name, str(with_default_tag(ref)).removeprefix(ref.name))
+    return path_scopes(os.path.realpath(getattr(ref, "path", "")))
 
 
 async def open_destination(hosts: Hosts, ref: Ref) -> Destination:
