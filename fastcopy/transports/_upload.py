@@ -15,7 +15,7 @@ from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import FastcopyError, LinkError, UploadLost
 from fastcopy.http.wire import Request, Response, Url
 from fastcopy.transports import _registry as ask
-from fastcopy.transports._manners import Manners, after_refusal, manners_of
+from fastcopy.transports._manners import FALL_BACK_ON, Manners, UploadStyle, after_refusal, manners_of
 from fastcopy.transports.base import Upload
 
 if TYPE_CHECKING:
@@ -39,8 +39,13 @@ class Registry:
         """The repository *path* behind this registry's API."""
         return ask.Repository(self.client.host.api, path)
 
-    def refused(self, status: int) -> bool:
-        """An upload in the present style was answered *status*: whether another style (now set) is worth a try."""
+    def refused(self, status: int, style: UploadStyle, size: int) -> bool:
+        """An upload of *size* bytes in *style* was answered *status*: whether another style (now set) is worth a try.
+
+        Uploads under way at once are refused one after the other; only the first moves the registry on.
+        """
+        if status in FALL_BACK_ON and style != self.manners.style_for(size):
+            return True
         following = after_refusal(self.manners, status)
         if following is None:
             return False
@@ -113,7 +118,7 @@ class PushedUpload(Upload):
         """
         if response.status == 401:
             raise UploadLost(f"{self._registry.name}: the token expired during the upload", status=401)
-        if response.status >= 400 and self._registry.refused(response.status):
+        if response.status >= 400 and self._registry.refused(response.status, self._style, self._what.size):
             raise UploadLost(
                 f"{self._registry.name} refuses this way of uploading ({response.status}), trying another",
                 status=response.status,
@@ -138,9 +143,10 @@ class PushedUpload(Upload):
 
 async def write_small(registry: Registry, repo: ask.Repository, what: Descriptor, location: Url, data: bytes) -> None:
     """Push a blob that is in memory into the upload at *location*."""
-    if registry.manners.upload == "put":
+    style = registry.manners.upload
+    if style == "put":
         response = await registry.client.request(ask.put_blob(location, repo, what.digest).with_body(data).once())
-        if response.status >= 400 and registry.refused(response.status):
+        if response.status >= 400 and registry.refused(response.status, style, what.size):
             raise UploadLost(f"{registry.name} refuses this way of uploading ({response.status}), trying another")
     else:
         patched = await registry.client.request(ask.patch_blob(location, repo).with_body(data).once())

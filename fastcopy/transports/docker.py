@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import FastcopyError, LinkLost, ProtocolBroken
+from fastcopy.errors import FastcopyError, LinkLost, PeerError, ProtocolBroken
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Url
 from fastcopy.names import DockerRef, image_name
@@ -108,12 +108,30 @@ class RegistrySource(Source):
             seen.add(page)
 
     async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
+        try:
+            return await self._open(what, first, last)
+        except PeerError as error:
+            if error.status not in (206, 416) or (first and last is not None):
+                raise
+        return await self._open_whole(what, first)  # ranges are not its strength: read it all, skip the beginning
+
+    async def _open(self, what: Descriptor, first: int, last: int | None) -> BlobReader:
         lease = await self.registry.client.open_body(ask.get_blob(self.repo, what, first, last))
         try:
             return await self._reader(lease, what, first, last)
         except BaseException:
             lease.close()
             raise
+
+    async def _open_whole(self, what: Descriptor, skip: int) -> BlobReader:
+        reader = await self._open(what, 0, None)
+        assert isinstance(reader, RegistryReader)
+        try:
+            await reader.discard(skip)
+        except BaseException:
+            reader.close()
+            raise
+        return reader
 
     async def _reader(self, lease: BodyLease, what: Descriptor, first: int, last: int | None) -> BlobReader:
         if lease.response.status not in (200, 206):

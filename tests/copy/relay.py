@@ -63,6 +63,7 @@ def _pump(relay: Relay, source: socket.socket, sink: socket.socket, direction: L
     for sock in (source, sink):
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
 
 
 def _accept(relay: Relay, listener: socket.socket, target: tuple[str, int]) -> None:

@@ -17,7 +17,6 @@ from tests.copy.world import (
     Pair,
     assert_complete,
     bytes_received,
-    bytes_sent,
     copy,
     fresh,
     image,
@@ -51,7 +50,7 @@ def _hex(made: Made) -> str:
 # -- the source breaks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", [0, 1, 70_000, 1_500_000, BIG - 1])
+@pytest.mark.parametrize("at", [1, 70_000, 1_500_000, BIG - 1])
 def test_a_download_that_breaks_continues_by_range_in_the_same_upload(pair: Pair, at: int) -> None:
     """The rest is asked for by Range, hashed on, and goes into the upload that is open: one POST, no byte twice."""
     made, repo = pair.image(sizes=(BIG,)), fresh("copy/to")
@@ -62,8 +61,7 @@ def test_a_download_that_breaks_continues_by_range_in_the_same_upload(pair: Pair
     assert outcome.of(Retrying)[0].side == "source"
     assert uploads(pair.destination, repo) == len(made.blobs)
     assert bytes_received(pair.destination, repo) == sum(map(len, made.blobs.values()))
-    total = bytes_sent(pair.source, made.repo)
-    assert total <= sum(map(len, made.blobs.values())) + (1 << 20)  # what was in flight when it broke, at most
+    assert [each.status for each in seen(pair.source, made.repo, "GET", "blobs") if _hex(made) in each.rest][-1] == 206
 
 
 @pytest.mark.parametrize("flavour", ["plain", "tls"])

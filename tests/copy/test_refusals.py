@@ -1,4 +1,4 @@
-"""What registries and networks refuse: one clear line, the side at fault, the exit code, and no name at the destination."""
+"""What registries and networks refuse: one clear line, the side at fault, the exit code, and no name given."""
 
 from __future__ import annotations
 
