@@ -40,8 +40,9 @@ def next_request(request: Request, response: Response) -> Request | None:
     if not location:
         return None
     target = resolve_location(request.url, location)
-    if request.url.origin.scheme == "https" and target.origin.scheme != "https":
-        raise ProtocolBroken(f"{request.url.origin} redirects to plain HTTP at {target.origin}; not followed")
+    came_from = (response.url or request.url).origin  # an insecure registry may have turned out to speak plain HTTP
+    if came_from.scheme == "https" and target.origin.scheme != "https":
+        raise ProtocolBroken(f"{came_from} redirects to plain HTTP at {target.origin}; not followed")
     if request.method not in ("GET", "HEAD"):
         return _repeat(request, response, target)
     return replace(request, url=target)

@@ -73,7 +73,7 @@ def _own_digest(raw: bytes, response: Response, reference: str) -> Digest:
     claimed = response.headers.get("docker-content-digest")
     wanted = reference if is_digest(reference) else claimed if is_digest(claimed) else ""
     digest = Digest.of(raw, wanted.partition(":")[0] or "sha256")
-    schema1 = "manifest.v1" in response.headers.get("content-type")
+    schema1 = response.headers.get("content-type").partition(";")[0].strip().lower() in media.SCHEMA1_TYPES
     if wanted and digest != wanted and not schema1:  # schema 1 is addressed by its payload, not by these bytes
         raise DigestMismatch(f"manifest {reference}: Digest did not match, expected {wanted}, got {digest}")
     return digest

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import FastcopyError, LinkLost, PeerError, ProtocolBroken
+from fastcopy.errors import Again, FastcopyError, LinkLost, PeerError, ProtocolBroken, SizeMismatch
 from fastcopy.http.retry import error_from
-from fastcopy.http.wire import Url
+from fastcopy.http.wire import Response, Url
 from fastcopy.names import DockerRef, image_name
 from fastcopy.transports import _registry as ask
 from fastcopy.transports._upload import PushedUpload, Registry, write_small
@@ -135,9 +135,11 @@ class RegistrySource(Source):
 
     async def _reader(self, lease: BodyLease, what: Descriptor, first: int, last: int | None) -> BlobReader:
         if lease.response.status not in (200, 206):
-            raise error_from(lease.response, what=f"reading blob {what.digest}: fetching blob")
+            raise self._refusal(lease.response, what)
         whole = first == 0 and last is None
         if whole and lease.response.status == 200:
+            if what.size >= 0 and lease.length not in (None, what.size):
+                raise SizeMismatch(f"blob {what.digest} has {lease.length} bytes, its descriptor says {what.size}")
             return RegistryReader(lease, lease.length if lease.length is not None else -1)
         end = last if last is not None else what.size - 1
         skip = ask.read_range(lease.response, what, first, end)
@@ -149,8 +151,16 @@ class RegistrySource(Source):
         request = ask.get_blob(self.repo, what)
         response = await self.registry.client.request(request.limited(max(what.size, 0) or limit))
         if response.status != 200:
-            raise error_from(response, what=f"reading blob {what.digest}: fetching blob")
+            raise self._refusal(response, what)
         return verified(response.body, what)
+
+    def _refusal(self, response: Response, what: Descriptor) -> FastcopyError:
+        """What a refused blob means; a storage's 403 is an expired URL, for which the registry has a fresh one."""
+        error = error_from(response, what=f"reading blob {what.digest}: fetching blob")
+        at, home = response.url and response.url.origin, self.repo.origin
+        if response.status == 403 and at and (at.host, at.port) != (home.host, home.port):
+            error.again = Again.SAME
+        return error
 
 
 class MirroredSource(Source):
