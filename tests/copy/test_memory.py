@@ -1,0 +1,31 @@
+"""Memory does not grow with the image."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.copy.world import flags, fresh, image, named
+from tests.registries import docker_registry
+
+#: The design's limit for any scenario with default settings, in KiB.
+LIMIT = 150 << 10
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_gibibyte_is_copied_within_150_mb(tmp_path: Path) -> None:
+    """Four layers of 256 MiB between two registries: the peak of the process, from start to end."""
+    with docker_registry(tmp_path / "a") as source, docker_registry(tmp_path / "b", "tls") as destination:
+        made, repo = image(source, layers=[os.urandom(1 << 20) * 256 for _ in range(4)]), fresh("copy/to")
+        words = [*flags(source, destination), "--quiet", made.ref, destination.ref(repo, "1")]
+        process = subprocess.Popen([sys.executable, "-m", "fastcopy", "copy", *words])
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        assert named(destination, repo) == made.digest
+    assert usage.ru_maxrss < LIMIT, f"{usage.ru_maxrss >> 10} MiB"
