@@ -16,6 +16,7 @@ typedef struct {
     const uint8_t *prefix; /* body bytes that came before; the whole body for FC_MEMORY */
     size_t prefix_len;
     int fresh; /* the last read came back full: more may be waiting */
+    int lowat; /* SO_RCVLOWAT as we set it; 0: never touched */
     h2_state h2;
 } fc_inlet;
 
@@ -39,6 +40,9 @@ typedef struct {
 ssize_t fc_inlet_read(fc_inlet *in, uint8_t *buf, size_t n, fc_fault *fault);
 int fc_inlet_settle(fc_inlet *in, fc_fault *fault); /* 1 nothing owed to the peer, FC_AGAIN, FC_FAIL */
 int fc_inlet_pollable(const fc_inlet *in);
+/* Before sleeping: let poll() wake us for a batch instead of for every segment. 1 when it does. `on` 0: as it was. */
+int fc_inlet_batch(fc_inlet *in, int on);
+#define FC_BATCH_TICK 50000000u /* ns: a trickle below a batch is looked at this often, so that it counts as progress */
 short fc_inlet_want(const fc_inlet *in);
 /* Sleeps until the inlet may have bytes. 0, or FC_FAIL with STOPPED or SOURCE_STALLED. */
 int fc_inlet_wait(fc_inlet *in, uint64_t since, uint64_t stall, fc_fault *fault);

@@ -277,7 +277,7 @@ static int drain_may_sleep(fc_pump *p) {
 typedef struct {
     struct pollfd f[FC_MAX_OUTLETS + 3];
     int outlet[FC_MAX_OUTLETS + 3];
-    int n;
+    int n, batch;
 } fc_polls;
 
 static void watch(fc_polls *s, int fd, short events, int outlet) {
@@ -289,12 +289,14 @@ static void watch(fc_polls *s, int fd, short events, int outlet) {
 
 static void gather(fc_cycle *c, fc_polls *s) {
     fc_pump *p = c->p;
-    s->n = 0;
+    s->n = s->batch = 0;
     watch(s, p->stop.rd, POLLIN, -1);
     if (c->mode == DRAIN) watch(s, p->data.rd, POLLIN, -1);
     if (c->mode == RUN) watch(s, c->in->stop.rd, POLLIN, -1);
-    if (can_read(c) && !c->pause && fc_inlet_pollable(c->in))
+    if (can_read(c) && !c->pause && fc_inlet_pollable(c->in)) {
+        s->batch = fc_inlet_batch(c->in, 1);
         watch(s, c->in->link.fd, fc_inlet_want(c->in), -1);
+    }
     for (int i = 0; i < p->count; i++) {
         fc_outlet *o = p->outlets[i];
         short want = pending(p, o) ? fc_outlet_want(o) : 0;
@@ -326,6 +328,7 @@ static void wait_step(fc_cycle *c) {
     if (c->mode == DRAIN && !drain_may_sleep(c->p)) return;
     if (can_read(c) && !fc_inlet_pollable(c->in) && !c->pause) return;
     gather(c, &s);
+    if (s.batch && left > FC_BATCH_TICK) left = FC_BATCH_TICK;
     poll(s.f, (nfds_t)s.n, (int)((left + 999999) / 1000000));
     after_sleep(c, &s, fc_now() - now);
 }
@@ -416,6 +419,7 @@ void fc_pump_cycle(fc_pump *p, fc_inlet *in, fc_mode mode, fc_report *rep) {
     if (!refused(&c)) loop(&c);
     if (in && rep->why == FC_DONE) fc_pump_settle_inlet(p, in, &after);
     fc_pipe_end(&guard);
+    if (in) fc_inlet_batch(in, 0);
     close_books(&c, began);
 }
 

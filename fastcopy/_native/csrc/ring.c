@@ -138,6 +138,7 @@ static int wait_for_source(fc_pump *p, fc_inlet *in, uint64_t since, uint64_t pa
     uint64_t left = pause ? pause : (waited < p->stall ? p->stall - waited : 0);
     f[2].events = fc_inlet_want(in);
     if (!left) return fc_fail(fault, FC_SOURCE_STALLED, 0, "the source sent nothing in time");
+    if (!pause && fc_inlet_batch(in, 1) && left > FC_BATCH_TICK) left = FC_BATCH_TICK;
     poll(f, pause || !fc_inlet_pollable(in) ? 2 : 3, left > 60000000000u ? 60000 : (int)(left / 1000000) + 1);
     return p->stop.set || in->stop.set ? fc_fail(fault, FC_STOPPED, 0, "stopped") : 0;
 }
@@ -215,6 +216,7 @@ void fc_pump_fill(fc_pump *p, fc_inlet *in, uint64_t first, fc_report *rep) {
     rep->outlet = -1;
     fc_pipe_begin(&guard);
     fill_loop(p, in, first, rep, &fault);
+    fc_inlet_batch(in, 0);
     fc_pipe_end(&guard);
     pthread_mutex_lock(&p->lock);
     fc_spans_remove(&p->claims, first);
