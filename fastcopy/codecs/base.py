@@ -1,0 +1,37 @@
+"""The two contracts of a codec."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+#: Bytes that one step of a codec takes or gives (design, decision 17: blocks of 1 MiB, the lock taken once for each).
+PIECE = 1 << 20
+
+
+class Decoder(ABC):
+    """Inflates one blob. Every method raises IntegrityError when the bytes are not what they should be."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The uncompressed bytes that *data* brings, in pieces of at most PIECE; exhaust it before the next call."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Nothing more comes; raises when something is missing."""
+
+
+class Encoder(ABC):
+    """Deflates one blob."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take *data*; the compressed pieces that are ready, perhaps none."""
+
+    @abstractmethod
+    def finish(self) -> list[bytes]:
+        """The rest."""
+
+    def close(self) -> None:
+        """Leave no thread behind; safe at any time."""
+        return
