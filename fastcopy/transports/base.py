@@ -59,6 +59,11 @@ class Upload(ABC):
     """
 
     part_limit: int | None = None
+    streams: bool = False  #: whether `send` takes a body whose length nobody knows yet
+
+    async def send(self, data: bytes) -> None:
+        """The next piece of a body of unknown length, instead of `open`; `finish` then gets no report."""
+        raise Unsupported("this place has to know a blob's length before it comes")
 
     @abstractmethod
     async def open(self, length: int) -> Outlet:
@@ -73,7 +78,7 @@ class Upload(ABC):
         return None
 
     @abstractmethod
-    async def finish(self, report: Report, digest: Digest, size: int) -> None:
+    async def finish(self, report: Report | None, digest: Digest, size: int) -> None:
         """Commit under *digest*. MUST raise, and MUST leave nothing under the digest, if anything was wrong."""
 
     @abstractmethod
@@ -91,6 +96,7 @@ class Accepts:
     compression: str = "keep"  #: keep | compress | decompress: what layers have to become
     several: bool = True  #: can hold an index together with its instances
     verifies: bool = True  #: checks digests itself at commit
+    pinned: bool = False  #: named by a digest: its manifest may not change on the way
 
 
 class Source(ABC):
