@@ -3,12 +3,13 @@
 put:    PUT with Content-Length: one body, and it closes the upload (default: two requests with the POST)
 patch:  one streamed PATCH, then an empty PUT
 chunks: PATCHes with Content-Range, then an empty PUT
+A blob of unknown length is one PATCH in chunked coding, or `chunks` where the registry limits bodies.
 A style that is refused is replaced by the next for the whole registry; the blob then starts anew.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastcopy.descriptor import Descriptor, Digest
@@ -56,12 +57,16 @@ class Registry:
 class PushedUpload(Upload):
     """An upload session; `open` sends a request's head, the pump its body, `next` or `finish` read the answer."""
 
+    streams = True
+
     def __init__(self, registry: Registry, repo: ask.Repository, what: Descriptor, location: Url) -> None:
         self._registry, self._repo, self._what = registry, repo, what
         self._location = location
         self._style = registry.manners.style_for(what.size)
         self._lease: UploadLease | None = None
+        self._streamed = False  #: the body came by `send`
         self._sent = 0
+        self._kept = bytearray()  #: of a body of unknown length, what does not fill a part yet
         self.part_limit = registry.manners.chunk if self._style == "chunks" else None
 
     async def open(self, length: int) -> Outlet:
@@ -83,7 +88,47 @@ class PushedUpload(Upload):
         self._location = ask.read_patched(response, self._location)
         self._sent += report.read
 
+    async def send(self, data: bytes) -> None:
+        self._streamed = True
+        if self._style == "chunks" or self._registry.manners.put_limit is not None:
+            self._style = "chunks"
+            self._kept += data
+            while len(self._kept) >= self._registry.manners.chunk:
+                await self._send_part(self._registry.manners.chunk)
+            return
+        if self._lease is None:
+            self._style = "patch"
+            request = ask.patch_blob(self._location, self._repo)
+            self._lease = await self._registry.client.open_upload(request, None)
+        await self._lease.send(data)
+
+    async def _send_part(self, size: int) -> Response:
+        """The first *size* bytes that were kept, as a part of their own."""
+        body = bytes(self._kept[:size])
+        request = ask.patch_blob(self._location, self._repo, self._sent, self._sent + len(body) - 1)
+        response = await self._registry.client.request(request.with_body(body).once())
+        self._judge(response)
+        self._location = ask.read_patched(response, self._location)
+        self._sent += len(body)
+        del self._kept[:size]
+        return response
+
+    async def _sent_off(self, digest: Digest, size: int) -> None:
+        """Close a body that `send` carried."""
+        self._what = replace(self._what, digest=digest, size=size)
+        if self._lease is not None:
+            lease, self._lease = self._lease, None
+            response = await lease.finish(None)
+            self._judge(response)
+            self._location = ask.read_patched(response, self._location)
+        elif self._kept:
+            await self._send_part(len(self._kept))
+        ask.read_closed(await self._registry.client.request(self._closing(digest)), digest)
+
     async def finish(self, report: Report, digest: Digest, size: int) -> None:
+        if self._streamed:
+            await self._sent_off(digest, size)
+            return
         try:
             response = await self._answer(report)
         except LinkError:

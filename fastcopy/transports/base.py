@@ -78,7 +78,7 @@ class Upload(ABC):
         return None
 
     @abstractmethod
-    async def finish(self, report: Report | None, digest: Digest, size: int) -> None:
+    async def finish(self, report: Report, digest: Digest, size: int) -> None:
         """Commit under *digest*. MUST raise, and MUST leave nothing under the digest, if anything was wrong."""
 
     @abstractmethod
