@@ -4,8 +4,9 @@ Owns the vocabulary between engine and audience. Knows neither how a copy works 
 
 Law 1: events are rare and discrete, frozen values that survive JSON (`as_dict`). Rates are not events: bytes are
 counted where they move, and whoever wants to draw them samples `Meters.snapshot()` as often as it likes.
-Law 2: one `CopyStarted` first, carrying the meters, one `CopyDone` last, unless the run raises; in between per image
-`ImageStarted`, its blobs and `ManifestWritten`, then `ImageDone` or `ImageFailed`. Images may interleave.
+Law 2: one `CopyStarted` first, carrying the meters, one `CopyDone` (of many images: `SyncDone`) last, unless the run
+raises; in between per image `ImageStarted`, its blobs and `ManifestWritten`, then `ImageDone` or `ImageFailed`. Images
+may interleave.
 Law 3: events are emitted from the trio thread and their listener must not block or raise.
 Law 4: no text in an event carries credentials, tokens or query strings.
 """
@@ -175,6 +176,13 @@ class CopyDone:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncDone:
+    """A run of many images is over; `totals` as in its report, without the single images."""
+
+    totals: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """A sentence for people: `print` belongs to skopeo's lines on stdout, the other levels to the log."""
 
@@ -194,6 +202,7 @@ Event = (
     | ImageDone
     | ImageFailed
     | CopyDone
+    | SyncDone
     | Message
 )
 OnEvent = Callable[[Event], None]

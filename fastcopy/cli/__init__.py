@@ -62,7 +62,7 @@ def _guarded(words: list[str], call: Call) -> int:
 
 
 def _fail(error: FastcopyError, call: Call) -> int:
-    code = exit_code(error, call.command.name)
+    code = exit_code(error, call.command.name, own=call.own_codes)
     if isinstance(error, WrongArguments) and call.command.name in _HELP_ON_ERROR:
         call.streams.err.write(helptext.command_help(call.program, call.command) + "\n")
     text = fatal_text(error, call)

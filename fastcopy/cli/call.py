@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastcopy.options import Options
 
 #: The commands whose exit codes are fastcopy's own (docs/errors.md); skopeo's exit with 0, 1, 2 or 130.
-OWN_EXIT_CODES = frozenset({"serve"})
+OWN_EXIT_CODES = frozenset({"serve", "convert", "plan"})
 
 
 @dataclass
@@ -36,6 +36,7 @@ class Call:
     sides: dict[str, str] = field(default_factory=dict)
     prefix: str = ""  #: what skopeo puts before any failure of this command
     show: Show | None = None
+    own_codes: bool = False  #: this call of a command of skopeo's is one that skopeo could not have been given
     on_drain: Callable[[], None] | None = None  #: called at SIGTERM: finish what is in flight, begin nothing new
     on_interrupt: Callable[[], None] | None = None  #: called at the first Ctrl-C, where that is no failure
 
@@ -89,11 +90,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def exit_code(error: FastcopyError, command: str) -> int:
+def exit_code(error: FastcopyError, command: str, *, own: bool = False) -> int:
     """0, 1, 2 or 130 for skopeo's commands: 2 when the registry says that the manifest does not exist."""
     if isinstance(error, Interrupted):
         return 130
-    if command in OWN_EXIT_CODES or isinstance(error, Terminated):
+    if own or command in OWN_EXIT_CODES or isinstance(error, Terminated):
         return error.exit_code
     return 2 if any(isinstance(each, ManifestUnknown) for each in _chain(error)) else 1
 

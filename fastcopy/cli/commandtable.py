@@ -177,15 +177,38 @@ STANDALONE_VERIFY = Command(
 SYNC = Command(
     "sync",
     "Synchronize one or more images from one location to another",
-    "sync [command options] --src TRANSPORT --dest TRANSPORT SOURCE DESTINATION",
+    "sync [command options] --src TRANSPORT --dest TRANSPORT SOURCE DESTINATION\n"
+    "  sync [command options] --list FILE --from PREFIX --to PREFIX\n"
+    "  sync [command options] --config FILE",
     "Copy all the images from a SOURCE to a DESTINATION.\n\n"
     "Allowed SOURCE transports (specified with --src): docker, dir, yaml.\n"
-    "Allowed DESTINATION transports (specified with --dest): docker, dir.",
-    (("", "sync --src docker --dest dir --scoped registry.example.com/busybox /media/usb"),),
+    "Allowed DESTINATION transports (specified with --dest): docker, dir.\n\n"
+    "With --list or --config instead, the images of a file are copied: every blob is downloaded once and uploaded\n"
+    "once per destination registry, what is unchanged costs two requests, and one image that fails does not stop the\n"
+    "others (exit code 3). Two sources with one destination are refused before anything is copied.",
+    (
+        ("a repository", "sync --src docker --dest dir --scoped registry.example.com/busybox /media/usb"),
+        ("a list, one image:tag a line", "sync --list images.txt --from harbor-a.lan/proj --to harbor-b.lan/mirror"),
+        ("what failed, once more", "sync --list failed.txt --failed failed-again.txt"),
+    ),
     (table.AUTHFILE, *table.docker("src-", "source"), *table.docker("dest-", "destination"), *table.RETRY,
-     *table.COPYING, *table.SYNC, *table.OWN_COPYING),
+     *table.COPYING, *table.SYNC, *table.OWN_COPYING, *table.OWN_SYNC),
     "fastcopy.cli.syncing:run",
 )  # fmt: skip
+
+CONVERT = Command(
+    "convert",
+    "Print a list or a configuration of another tool as fastcopy's own",
+    "convert [command options] FILE",
+    "Read a text list, or a configuration of skopeo, image-syncer, regsync or dregsy, and print what it means as YAML\n"
+    "that `sync --config` reads. Nothing is contacted. Passwords are not printed.",
+    (
+        ("", "convert regsync.yml >sync.yaml"),
+        ("a list with its prefixes", "convert --from harbor-a.lan/proj --to harbor-b.lan/mirror images.txt"),
+    ),
+    table.OWN_FROM,
+    "fastcopy.cli.converting:run",
+)
 
 COMPLETION = Command(
     "completion",
@@ -209,6 +232,7 @@ COMMANDS = {
     command.name: command
     for command in (
         COMPLETION,
+        CONVERT,
         COPY,
         DELETE,
         Command("generate-sigstore-key", "Generate a sigstore public/private key pair",

@@ -179,6 +179,39 @@ SYNC = (
     Flag("src", STRING, "SOURCE transport type", short="s"),
 )  # fmt: skip
 
+_FORMAT = Kind("FORMAT", go.OneOf("native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping"))
+_LATER = "this version copies what it is asked for once"
+OWN_FROM = (
+    Flag("config-format", _FORMAT, "the FORMAT of the file, where it cannot be told: native, skopeo, list, "
+         "image-syncer, regsync, dregsy or mapping", ours=True),
+    Flag("from", STRING, "PREFIX (host[:port][/path]) that the images of a list are below", shown="PREFIX", ours=True),
+    Flag("rename", STRING, "how paths change on their way: s#regex#replacement#, or a template such as {name}",
+         shown="RULE", ours=True),
+    Flag("to", STRING, "PREFIX that they are copied to, under the same path and tag", shown="PREFIX", ours=True),
+)  # fmt: skip
+OWN_SYNC = (
+    *OWN_FROM,
+    Flag("config", STRING, "copy what a configuration FILE says (of fastcopy, skopeo, image-syncer, regsync or dregsy; "
+         "- for standard input)", shown="FILE", ours=True),
+    Flag("fail-fast", BOOL, "stop at the first image that fails (with --list and --config the others go on)",
+         ours=True),
+    Flag("failed", STRING, "write what is missing at the end to FILE, as a list for the next --list", shown="FILE",
+         ours=True),
+    Flag("list", STRING, "copy the images of a text FILE, one image:tag or source=destination a line (- for standard "
+         "input)", shown="FILE", ours=True),
+    Flag("quiet", BOOL, "show nothing but warnings and failures", short="q", ours=True),
+    Flag("digest-tags", BOOL, "take cosign's sha256-….sig, .att and .sbom tags along", ours=True,
+         refused="signatures beside an image are not copied; list their tags as images"),
+    Flag("health", STRING, "serve /healthz and /metrics at HOST:PORT", shown="HOST:PORT", ours=True, refused=_LATER),
+    Flag("plan", STRING, "execute a saved plan", shown="FILE", ours=True,
+         refused="plans cannot be saved yet; --dry-run shows what would be copied"),
+    Flag("prune", BOOL, "delete destination tags that left the source", ours=True,
+         refused="nothing is ever deleted at a destination; use `delete`"),
+    Flag("referrers", BOOL, "copy the OCI 1.1 referrers of each image", ours=True,
+         refused="artifacts that refer to an image are not copied; list them as images"),
+    Flag("watch", DURATION, "run again every INTERVAL", shown="INTERVAL", ours=True, refused=_LATER),
+)  # fmt: skip
+
 INSPECT = (
     Flag("config", BOOL, "output configuration"),
     Flag("format", STRING, "Format the output to a Go template", short="f"),

@@ -1,25 +1,165 @@
-"""``sync``: registered with all its flags; copying many images in one run is not part of this version."""
+"""``sync``: many images in one run, by skopeo's arguments, a list or a configuration."""
 
 from __future__ import annotations
 
-from fastcopy.cli.build import refuse
+import contextlib
+import json
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from fastcopy.cli.call import Call
-from fastcopy.errors import Unsupported, UsageError
+from fastcopy.cli.govalues import quote
+from fastcopy.cli.syncing_inputs import Inputs, inputs
+from fastcopy.errors import FastcopyError, PartlyDone, UsageError
 
-_SOURCES, _DESTINATIONS = ("docker", "dir", "yaml"), ("docker", "dir")
-
-
-def run(call: Call) -> int:
-    """Check the command line as skopeo does, then say that this version cannot do it."""
-    call.arguments(2, "Exactly two arguments expected")
-    refuse(call.parsed)
-    _check(call.parsed.get("src"), "source", _SOURCES)
-    _check(call.parsed.get("dest"), "destination", _DESTINATIONS)
-    raise Unsupported("sync is not supported by this version; use `copy` for one image at a time")
+if TYPE_CHECKING:
+    from fastcopy.cli.show import Show
+    from fastcopy.cli.syncing_lines import Told
+    from fastcopy.events import Event
+    from fastcopy.migrate.report import SyncReport
+    from fastcopy.options import Options
 
 
-def _check(word: str | None, what: str, words: tuple[str, ...]) -> None:
-    if not word:
-        raise UsageError(f"A {what} transport must be specified")
-    if word not in words:
-        raise UsageError(f'"{word}" is not a valid {what} transport')
+def run(call: Call) -> Coroutine[Any, Any, int]:
+    """Read what is to be copied, then copy it."""
+    wanted = inputs(call)
+    options = call.options()
+    if call.parsed.get("keep-going") and call.parsed.get("fail-fast"):
+        raise UsageError("--keep-going and --fail-fast exclude each other")
+    for text in wanted.warnings:
+        call.log.warning(text)
+    for text in wanted.problems:
+        call.log.error(text)
+    return _synced(call, wanted, options)
+
+
+def _keeps_going(call: Call, wanted: Inputs) -> bool:
+    return not call.parsed.get("fail-fast") if wanted.form == "list" else bool(call.parsed.get("keep-going"))
+
+
+async def _synced(call: Call, wanted: Inputs, options: Options) -> int:
+    told = _told(call, wanted)
+    show = _show(call, wanted)
+    with _digest_file(call, told):
+        report = await _shown(call, show, told, wanted, options)
+    judge(wanted, report, keep_going=_keeps_going(call, wanted))
+    return 0
+
+
+def _told(call: Call, wanted: Inputs) -> Told:
+    from fastcopy.cli.syncing_lines import ListLines, SkopeoLines
+
+    dry_run = bool(call.parsed.get("dry-run"))
+    if wanted.form == "list":
+        return ListLines(call.log, dry_run=dry_run, quiet=bool(call.parsed.get("quiet")))
+    keep_going = _keeps_going(call, wanted)
+    return SkopeoLines(call.log, dry_run=dry_run, keep_going=keep_going, form=wanted.form, name=wanted.name)
+
+
+def _show(call: Call, wanted: Inputs) -> Show:
+    """The show of a single copy; a list's images say nothing on stdout, the log hears of them from `Told`."""
+    from fastcopy.cli.show import choose
+    from fastcopy.cli.show.lines import Lines, Summary
+
+    mode, quiet = call.parsed.get("progress", "auto"), bool(call.parsed.get("quiet"))
+    show = choose(mode, call.streams, call.log, quiet=quiet, shim=call.shim)
+    silent = (Summary, Lines) if wanted.form == "list" else (Summary,)
+    show.listeners = tuple(each for each in show.listeners if not isinstance(each, silent))
+    call.show = show
+    return show
+
+
+async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Options) -> SyncReport:
+    import trio
+
+    from fastcopy.api import sync_async
+    from fastcopy.migrate.runner import SyncOptions
+
+    sync = SyncOptions(
+        keep_going=_keeps_going(call, wanted),
+        dry_run=told.dry_run,
+        jobs=wanted.jobs,
+        problems=wanted.problems if wanted.form == "list" else (),
+        watch=told,
+    )
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(show.run)
+            report = await sync_async(wanted.rules, options, sync, on_event=_heard(show), trace=call.trace)
+            nursery.cancel_scope.cancel()
+    finally:
+        show.close()
+        if told.report is not None:
+            _finish(call, told.report)
+    return report
+
+
+def _heard(show: Show) -> Any:
+    """The show's ears, without what the log is told in better words."""
+    from fastcopy.cli.show.lines import Notices
+    from fastcopy.events import ImageFailed
+
+    def hear(event: Event) -> None:
+        for listener in show.listeners:
+            if not (isinstance(event, ImageFailed) and isinstance(listener, Notices)):
+                listener.event(event)
+
+    return hear
+
+
+def _finish(call: Call, report: SyncReport) -> None:
+    """The summary and the files, whatever ended the run."""
+    from fastcopy.cli.syncing_lines import summary_text
+
+    parsed = call.parsed
+    if not (parsed.get("quiet") or call.shim or parsed.get("progress") == "json" or parsed.get("dry-run")):
+        call.streams.tell(summary_text(report))
+    if name := parsed.get("report"):
+        _write(name, json.dumps(report.as_dict(), indent=2) + "\n")
+    if name := parsed.get("failed"):
+        _write(name, report.failed_pairs())
+
+
+def _write(name: str, text: str) -> None:
+    try:
+        Path(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise _no_file(name, error) from None
+
+
+def _no_file(name: str, error: OSError) -> FastcopyError:
+    return FastcopyError(f"Failed to write {quote(name)}: {(error.strerror or str(error)).lower()}")
+
+
+@contextlib.contextmanager
+def _digest_file(call: Call, told: Told) -> Iterator[None]:
+    """--digestfile, emptied at the start; a dry run leaves it alone."""
+    name = call.parsed.get("digestfile")
+    if not name or told.dry_run:
+        yield
+        return
+    try:
+        told.digests = open(name, "w", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise FastcopyError(f"Error creating digest file: open {name}: {(error.strerror or '').lower()}") from None
+    with told.digests:
+        yield
+
+
+def judge(wanted: Inputs, report: SyncReport, *, keep_going: bool) -> None:
+    """Raise what the run's exit code is made of: skopeo's rules for its forms, PartlyDone for lists."""
+    from fastcopy.cli.syncing_lines import listing_error
+
+    if wanted.form == "docker" and report.failures:
+        failure = report.failures[0]
+        raise FastcopyError(listing_error(failure)) from failure.error
+    if wanted.form == "docker" and not report.outcomes:
+        raise FastcopyError(f"No images to sync found in {quote(wanted.name)}")
+    if wanted.form != "list" and not keep_going and report.failed:
+        first = report.failed[0]
+        raise FastcopyError(f"Error copying ref {quote(first.job.source)}: {first.error}") from first.error
+    if wanted.form == "list":
+        report.raise_if_incomplete()
+    elif report.missing:
+        raise PartlyDone("Sync failed due to previous reported error(s) for one or more images")

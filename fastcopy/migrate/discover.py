@@ -11,9 +11,9 @@ from functools import partial
 
 from fastcopy.engine import Engine, Hosts
 from fastcopy.errors import FastcopyError
-from fastcopy.events import Message, OnEvent
 from fastcopy.jobs import Job, Rule, check, expand, expand_catalog
 from fastcopy.migrate.report import Failure
+from fastcopy.migrate.watch import Watcher
 from fastcopy.names import DockerRef
 from fastcopy.places import open_repository
 from fastcopy.transfer.run import Step, blamed
@@ -29,32 +29,41 @@ class Discovery:
     sources: int = 0
 
 
-async def discover(engine: Engine, rules: Sequence[Rule]) -> Discovery:
-    """Expand every rule; raises BadConfig when two sources meet at one destination."""
+async def discover(
+    engine: Engine, rules: Sequence[Rule], watch: Watcher | None = None, jobs: Sequence[Job] = ()
+) -> Discovery:
+    """Expand every rule, behind *jobs* that are known already; raises BadConfig when two sources have one name."""
     found = Discovery()
-    batches = await gather(*(partial(_expand, engine, rule, found) for rule in rules))
-    found.jobs = check(job for batch in batches for job in batch)
-    found.sources = sum(bool(batch) for batch in batches)
+    told = watch or Watcher()
+    batches = await gather(*(partial(_expand, engine, rule, found, told) for rule in rules))
+    found.jobs = check(job for batch in (jobs, *batches) for job in batch)
+    found.sources = sum(bool(batch) for batch in (jobs, *batches))
     return found
 
 
-async def _expand(engine: Engine, rule: Rule, found: Discovery) -> list[Job]:
+async def _expand(engine: Engine, rule: Rule, found: Discovery, watch: Watcher) -> list[Job]:
     try:
-        return await _jobs(engine, rule, engine.run.emit)
+        return await _jobs(engine, rule, watch)
     except FastcopyError as error:
-        found.failures.append(Failure(rule.where, rule.source, error.blame("source")))
+        failure = Failure(rule.where, rule.source, error.blame("source"))
+        found.failures.append(failure)
+        watch.unlisted(failure)
         return []
 
 
-async def _jobs(engine: Engine, rule: Rule, emit: OnEvent) -> list[Job]:
+async def _jobs(engine: Engine, rule: Rule, watch: Watcher) -> list[Job]:
+    watch.rule(rule)
     if rule.needs_catalog:
         narrowed = expand_catalog(rule, await _catalog(engine, rule))
-        batches = await gather(*(partial(_jobs, engine, one, emit) for one in narrowed))
+        batches = await gather(*(partial(_jobs, engine, one, watch) for one in narrowed))
         return [job for batch in batches for job in batch]
-    tags = await _tags(engine, rule) if rule.needs_tags else []
+    tags: list[str] = []
+    if rule.needs_tags:
+        watch.listing(rule)
+        tags = await _tags(engine, rule)
     jobs = expand(rule, tags)
     if not jobs:
-        emit(Message(f"No refs to sync found in {rule.source}", "warning"))
+        watch.empty(rule)
     return jobs
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fastcopy.errors import FastcopyError, PartlyDone
+from fastcopy.formats.pairs import dump_pairs
 from fastcopy.jobs import Job
 
-Status = Literal["copied", "present", "failed"]
+#: `skipped`: the run ended before its turn came; `planned`: a dry run.
+Status = Literal["copied", "present", "failed", "skipped", "planned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SyncReport:
-    """The whole run; bytes are those of blobs, `seconds` is wall time."""
+    """The whole run; bytes are those of blobs, `seconds` is wall time.
+
+    `bytes_copied` counts a blob once per destination. `bytes_read` and `bytes_written` are what moved over the wire:
+    what they exceed the blobs' sizes by went into further attempts.
+    """
 
     outcomes: tuple[Outcome, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -59,6 +64,8 @@ class SyncReport:
     blobs_copied: int = 0
     blobs_reused: int = 0
     blobs_mounted: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
     requests: int = 0
     seconds: float = 0.0
 
@@ -69,29 +76,38 @@ class SyncReport:
 
     @property
     def failed(self) -> list[Outcome]:
-        """The images that are not at their destination."""
+        """The images whose copy failed."""
         return [outcome for outcome in self.outcomes if outcome.status == "failed"]
+
+    @property
+    def missing(self) -> list[Outcome]:
+        """The images that are not at their destination: failed, or never tried."""
+        return [outcome for outcome in self.outcomes if outcome.status in ("failed", "skipped")]
 
     @property
     def complete(self) -> bool:
         """Whether everything asked for is there."""
-        return not self.failed and not self.failures
+        return not self.missing and not self.failures
 
-    def failed_pairs(self) -> Iterator[str]:
-        """Lines of ``source=destination`` that `--list` reads back."""
-        for outcome in self.failed:
-            yield f"{outcome.job.source}={outcome.job.destination}"
+    def failed_pairs(self) -> str:
+        """What is missing, as ``source=destination`` lines that `--list` reads back; errors are comments above them.
+
+        A rule that could not be listed has no pairs: it is named in a comment.
+        """
+        remarks = {each.job.key: str(each.error or "not tried") for each in self.missing}
+        lost = "".join(f"# {each.where}: {_one_line(each.error)}\n" for each in self.failures)
+        return lost + dump_pairs((each.job for each in self.missing), remarks)
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """Everything but the single images."""
+        numbers = {key: value for key, value in asdict_shallow(self).items() if isinstance(value, int | float)}
+        return {**numbers, "counts": dict(self.counts)}
 
     def as_dict(self) -> dict[str, Any]:
         """The machine-readable report."""
-        numbers = {
-            key: value
-            for key, value in asdict_shallow(self).items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
         return {
-            **numbers,
-            "counts": dict(self.counts),
+            **self.totals,
             "images": [outcome.as_dict() for outcome in self.outcomes],
             "rules": [
                 {"where": each.where, "source": each.source, "error": str(each.error), "class": each.error.slug}
@@ -101,10 +117,17 @@ class SyncReport:
         }
 
     def raise_if_incomplete(self) -> None:
-        """Raise PartlyDone when some images failed, or the one error there is when nothing else was asked for."""
+        """Raise PartlyDone when something failed; the error itself when nothing else was asked for."""
         if self.complete:
             return
+        errors = [each.error for each in self.failures] + [each.error for each in self.failed if each.error]
+        if len(errors) == 1 and len(self.outcomes) + len(self.failures) == 1:
+            raise errors[0]
         raise PartlyDone("Sync failed due to previous reported error(s) for one or more images")
+
+
+def _one_line(error: FastcopyError) -> str:
+    return " ".join(str(error).split())
 
 
 def asdict_shallow(value: Any) -> dict[str, Any]:

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import trio
 
 from fastcopy.engine import Engine
-from fastcopy.errors import FastcopyError
-from fastcopy.events import ImageFailed
+from fastcopy.errors import BadConfig, FastcopyError, Unsupported
+from fastcopy.events import ImageFailed, SyncDone
 from fastcopy.jobs import Job, Rule, Settings
 from fastcopy.migrate.discover import Discovery, discover
-from fastcopy.migrate.report import Outcome, Status, SyncReport
+from fastcopy.migrate.report import Failure, Outcome, Status, SyncReport
+from fastcopy.migrate.watch import Watcher
 from fastcopy.options import CopyOptions
 from fastcopy.places import closing, open_destination, open_trusted
 from fastcopy.schedule import Lane
-from fastcopy.transfer.image import ImageCopy, Result
+from fastcopy.transfer.image import Copied, ImageCopy, Result
+from fastcopy.transfer.run import Step
 from fastcopy.transports.base import Destination
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """How a run of many images behaves. `keep_going`: one failed image does not stop the others."""
+    """How a run of many images behaves.
+
+    `keep_going`: one failed image does not stop the others. `jobs` are copied as they are, beside what the rules
+    select. `problems` are entries that the list's reader had to leave out; they count as failures.
+    """
 
     keep_going: bool = True
     dry_run: bool = False
-    on_outcome: Callable[[Outcome], None] = field(default=lambda outcome: None, compare=False)
+    jobs: tuple[Job, ...] = ()
+    problems: tuple[str, ...] = ()
+    watch: Watcher = field(default_factory=Watcher, compare=False)
 
 
 @dataclass
@@ -37,16 +46,26 @@ class Syncing:
 
     engine: Engine
     sync: SyncOptions
+    found: Discovery = field(default_factory=Discovery)
     outcomes: dict[Job, Outcome] = field(default_factory=dict)
     stopped: bool = False
 
     async def go(self, rules: Sequence[Rule]) -> SyncReport:
-        """Discover, copy, report."""
+        """Discover, copy, report; raises BadConfig for colliding names, Unsupported for what a rule asks in vain."""
         started = time.monotonic()
-        found = await discover(self.engine, rules)
-        if not self.sync.dry_run:
-            await self._copy_all(found.jobs)
-        return self._report(found, time.monotonic() - started)
+        for rule in rules:
+            refuse(rule.settings, rule.where)
+        try:
+            self.found = await discover(self.engine, rules, self.sync.watch, self.sync.jobs)
+            self.found.failures += [Failure("", "", BadConfig(each)) for each in self.sync.problems]
+            self.sync.watch.found(self.found)
+            if not self.sync.dry_run:
+                await self._copy_all(self.found.jobs)
+        finally:
+            report = self._report(time.monotonic() - started)
+            self.sync.watch.finished(report)
+        self.engine.run.emit(SyncDone(report.totals))
+        return report
 
     async def _copy_all(self, jobs: Iterable[Job]) -> None:
         async with trio.open_nursery() as nursery:
@@ -55,12 +74,15 @@ class Syncing:
 
     async def _in_turn(self, group: list[Job], nursery: trio.Nursery) -> None:
         async with self.engine.run.gate.slot(Lane.IMAGE, ("images",)):
-            await self._group(group)
+            if not self.stopped:
+                await self._group(group)
         if self.stopped:
             nursery.cancel_scope.cancel()
 
     async def _group(self, group: list[Job]) -> None:
         """Copy one source to its destinations and record every outcome."""
+        for job in group:
+            self.sync.watch.began(job)
         try:
             results = await self._copy(group)
         except FastcopyError as error:
@@ -77,40 +99,56 @@ class Syncing:
             status: Status = "present" if result.present else "copied"
             outcome = Outcome(job, status, result.digest, result.source_digest or result.digest)
         self.outcomes[job] = outcome
-        self.sync.on_outcome(outcome)
+        self.sync.watch.ended(outcome)
 
     async def _copy(self, group: list[Job]) -> dict[Job, Result]:
         first, engine = group[0], self.engine
         run = replace(engine.run, copy=copy_options(engine.run.copy, first.settings))
         hosts = engine.hosts("source", first.source_access.over(engine.options.source))
         async with AsyncExitStack() as stack:
-            source = await stack.enter_async_context(closing(await open_trusted(hosts, first.source_ref)))
             targets, results = await self._targets(group, stack)
-            copy = ImageCopy(run, source, list(targets), heads_first=True)
-            copied = await copy.go() if targets else {}
+            if not targets:
+                return results
+            source = await stack.enter_async_context(closing(await open_trusted(hosts, first.source_ref)))
+            copied = await ImageCopy(run, source, list(targets), heads_first=True).go()
         return results | {job: copied[target] for target, job in targets.items()}
 
     async def _targets(
         self, group: list[Job], stack: AsyncExitStack
     ) -> tuple[dict[Destination, Job], dict[Job, Result]]:
-        """Open every destination; those that cannot be opened have failed already."""
+        """Open every destination; those that cannot be opened have failed, immutable names that exist are done."""
         targets: dict[Destination, Job] = {}
-        failed: dict[Job, Result] = {}
+        settled: dict[Job, Result] = {}
         for job in group:
             hosts = self.engine.hosts("destination", job.destination_access.over(self.engine.options.destination))
             try:
-                target = await open_destination(hosts, job.destination_ref)
+                target = await stack.enter_async_context(closing(await open_destination(hosts, job.destination_ref)))
+                there = await self._immutable(job, target)
             except FastcopyError as error:
-                failed[job] = error.blame("destination")
+                settled[job] = error.blame("destination")
                 continue
-            targets[await stack.enter_async_context(closing(target))] = job
-        return targets, failed
+            if there:
+                settled[job] = there
+            else:
+                targets[target] = job
+        return targets, settled
 
-    def _report(self, found: Discovery, seconds: float) -> SyncReport:
+    async def _immutable(self, job: Job, target: Destination) -> Copied | None:
+        """What an immutable name points to already; the source is not asked for it."""
+        if not job.immutable:
+            return None
+        step = Step(f"looking for {job.destination}", target.current, destinations=(target.host,))
+        digest = await self.engine.run.perform(step)
+        return Copied(digest, "", present=True) if digest else None
+
+    def _report(self, seconds: float) -> SyncReport:
         meters = self.engine.run.meters
+        untouched: Status = "planned" if self.sync.dry_run else "skipped"
         return SyncReport(
-            outcomes=tuple(self.outcomes[job] for job in found.jobs if job in self.outcomes),
-            failures=tuple(found.failures),
+            outcomes=tuple(self.outcomes.get(job) or Outcome(job, untouched) for job in self.found.jobs),
+            failures=tuple(self.found.failures),
+            bytes_read=meters.bytes_in,
+            bytes_written=meters.bytes_out,
             bytes_copied=meters.copied.bytes,
             bytes_reused=meters.present.bytes,
             bytes_mounted=meters.mounted.bytes,
@@ -132,8 +170,28 @@ def by_source(jobs: Iterable[Job]) -> list[list[Job]]:
 
 def copy_options(base: CopyOptions, settings: Settings) -> CopyOptions:
     """*base* with what the list says of this image put on top."""
+    if settings.platform is not None:
+        one = settings.platform
+        base = replace(base, override_os=one.os, override_arch=one.architecture, override_variant=one.variant)
+        return replace(base, multi_arch="system", platforms=())
     if settings.platforms:
-        return replace(base, platforms=settings.platforms)
+        return replace(base, multi_arch="all", platforms=settings.platforms)
     if settings.all_platforms is not None:
         return replace(base, multi_arch="all" if settings.all_platforms else "system", platforms=())
     return base
+
+
+#: Settings that no code obeys yet, and their names in the configuration.
+_NOT_YET: Final = {
+    "referrers": "referrers",
+    "referrer_types": "referrer_types",
+    "digest_tags": "digest_tags",
+    "prune": "prune",
+}
+
+
+def refuse(settings: Settings, where: str) -> None:
+    """Raise Unsupported for a setting that would be ignored."""
+    for field_name, shown in _NOT_YET.items():
+        if getattr(settings, field_name):
+            raise Unsupported(f"{where}: {shown} is not supported by this version; it copies tags and leaves the rest")

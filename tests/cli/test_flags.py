@@ -93,8 +93,6 @@ def test_every_flag_is_implemented_or_refused_or_says_why_it_changes_nothing(nam
         assert f"--{flag.name} is not supported: " in outcome
     elif flag.to:
         assert {path.strip("<>") for path in flag.to.split(",")} <= _changed(command, _words(command, flag))
-    elif name == "sync":
-        assert "sync is not supported by this version" in run("sync", "--src=docker", "--dest=docker", "a", "b").fatal
     elif not flag.no_effect and not command.refused:
         assert _is_read(flag.name), f"--{flag.name} is accepted and ignored"
 
