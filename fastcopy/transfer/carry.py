@@ -18,8 +18,9 @@ import trio
 from fastcopy.descriptor import Descriptor
 from fastcopy.errors import Again, FastcopyError
 from fastcopy.events import Retrying
+from fastcopy.threads import in_thread
 from fastcopy.transfer.arrival import Arrival, Outcomes
-from fastcopy.transfer.pumping import failure_of, failure_of_outlet, in_thread
+from fastcopy.transfer.pumping import failure_of, failure_of_outlet
 from fastcopy.transfer.run import Flow, Run, blamed
 from fastcopy.transfer.together import gather
 from fastcopy.transports.base import BlobReader, Destination, Source, Upload

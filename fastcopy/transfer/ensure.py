@@ -136,8 +136,8 @@ async def _look(run: Run, target: Destination, what: Descriptor, origin: str) ->
     if run.known.has(target.host, target.place, what.digest):
         return Arrival("present")
     if origin:
-        mounted = await blamed("destination", target.mount(what, origin))
-        return Arrival("mounted", origin) if mounted else None
+        if await blamed("destination", target.mount(what, origin)):
+            return Arrival("mounted", origin)
     there = await blamed("destination", target.has_blob(what))
     return Arrival("present") if there else None
 

@@ -18,8 +18,9 @@ import trio
 from fastcopy.descriptor import Descriptor
 from fastcopy.errors import FastcopyError, LimitError, LinkLost
 from fastcopy.schedule import Lane, Verdict
+from fastcopy.threads import in_thread
 from fastcopy.transfer.carry import Carrier
-from fastcopy.transfer.pumping import failure_of, in_thread
+from fastcopy.transfer.pumping import failure_of
 from fastcopy.transfer.run import blamed
 
 if TYPE_CHECKING:

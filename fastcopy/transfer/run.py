@@ -197,7 +197,8 @@ class Run:
         if error.again is Again.NEVER:
             return None
         if error.again is Again.LATER:
-            delay = max(error.retry_after or 1.0, 0.05) + random.uniform(0, 0.2)
+            # A host that names no time is asked again after as long as it was waited for already: 1, 1, 2, 4, ... s.
+            delay = (error.retry_after or min(max(waited, 1.0), BACKOFF_CAP)) + random.uniform(0, 0.2)
             return delay if waited + delay <= LATER_BUDGET else None
         if attempt > (min(self.options.retries, FRESH_STARTS) if error.again is Again.FRESH else self.options.retries):
             return None

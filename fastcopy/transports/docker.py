@@ -7,15 +7,15 @@ nor the wording of the protocol (`_registry`'s). Never sleeps, never repeats.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING
-
-import trio
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import Again, FastcopyError, LinkLost, PeerError, ProtocolBroken, SizeMismatch
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Response, Url
 from fastcopy.names import DockerRef, image_name
+from fastcopy.threads import in_thread
 from fastcopy.transports import _registry as ask
 from fastcopy.transports._upload import PushedUpload, Registry, write_small
 from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
@@ -52,8 +52,13 @@ class RegistryReader(BlobReader):
 
     async def _discard_some(self, count: int) -> int:
         if self.inlet is not None:
+            from fastcopy._native import PumpError
+
             room = memoryview(bytearray(min(count, DISCARD_PIECE)))
-            return await trio.to_thread.run_sync(self.inlet.read_into, room)
+            try:
+                return await in_thread(partial(self.inlet.read_into, room), self.inlet.stop)
+            except PumpError as error:
+                raise LinkLost(f"the blob broke off before the offset that was asked for: {error}") from None
         piece = await self._lease.read_some()
         self._kept = piece[count:]
         return min(len(piece), count)
