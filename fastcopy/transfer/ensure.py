@@ -102,7 +102,7 @@ async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: De
     """The ladder. Raises what concerns everybody (the source's faults, or a lone destination's)."""
     outcomes: Outcomes = {}
     origins = {target: _mount_origin(run, source, target, what) for target in wave}
-    found = await gather(*(partial(_look, run, target, what, origins[target]) for target in wave))
+    found = await gather(*(partial(look, run, target, what, origins[target]) for target in wave))
     for target, arrival in zip(wave, found, strict=True):
         if arrival is not None:
             outcomes[target] = arrival
@@ -131,13 +131,12 @@ def _mount_origin(run: Run, source: Source, target: Destination, what: Descripto
     return source.place
 
 
-async def _look(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | None:
+async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | None:
     """Whether the blob is there, or can be mounted from *origin*; None: it has to be brought."""
     if run.known.has(target.host, target.place, what.digest):
         return Arrival("present")
-    if origin:
-        if await blamed("destination", target.mount(what, origin)):
-            return Arrival("mounted", origin)
+    if origin and await blamed("destination", target.mount(what, origin)):
+        return Arrival("mounted", origin)
     there = await blamed("destination", target.has_blob(what))
     return Arrival("present") if there else None
 
