@@ -192,6 +192,10 @@ async def delete_async(image: str, options: Options | None = None, *, trace: Tra
     async def work(engine: Engine) -> None:
         from fastcopy.transports.docker import delete_image
 
+        if isinstance(ref, names.OciRef):
+            from fastcopy.transports import oci
+
+            return await oci.delete_image(ref, engine.source.options.shared_blob_dir)
         if not isinstance(ref, names.DockerRef):
             raise Unsupported(f"Deleting images not implemented for {ref.transport}: images")
         registry = await engine.source.registry(ref.registry)

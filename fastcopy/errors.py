@@ -32,9 +32,7 @@ class FastcopyError(Exception):
     exit_code: ClassVar[int] = 1
     again: Again = Again.NEVER
 
-    def __init__(
-        self, message: str, *, side: Side = "", hint: str = "", retry_after: float | None = None
-    ) -> None:
+    def __init__(self, message: str, *, side: Side = "", hint: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.side: Side = side
@@ -212,6 +210,12 @@ class NoSpace(FastcopyError):
     """The destination has no room left (ENOSPC, 507, quota)."""
 
     slug, exit_code = "no-space", 8
+
+
+class LocalError(FastcopyError):
+    """A file or directory cannot be used (not there, not permitted, not what it should be)."""
+
+    slug, exit_code = "local", 8
 
 
 class Unsupported(FastcopyError):

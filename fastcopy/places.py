@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from fastcopy.errors import Unsupported
-from fastcopy.names import DockerRef, Ref, image_name, with_default_tag
+from fastcopy.errors import FastcopyError, Unsupported
+from fastcopy.names import DirRef, DockerRef, OciRef, Ref, image_name, with_default_tag
 from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
@@ -91,5 +91,47 @@ async def _docker_destination(hosts: Hosts, ref: DockerRef) -> Destination:
     return RegistryDestination(await hosts.registry(ref.registry, ref.repository), ref)
 
 
-SOURCES: dict[str, Callable[[Hosts, Any], Awaitable[Source]]] = {"docker": _docker_source}
-DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {"docker": _docker_destination}
+async def _dir_source(hosts: Hosts, ref: DirRef) -> Source:
+    from fastcopy.transports.dir import DirSource
+
+    return DirSource(ref)
+
+
+async def _dir_destination(hosts: Hosts, ref: DirRef) -> Destination:
+    from fastcopy.transports.dir import DirDestination
+
+    return await _initialized(ref, lambda: DirDestination(ref))
+
+
+async def _oci_source(hosts: Hosts, ref: OciRef) -> Source:
+    from fastcopy.transports._files import DirectoryFiles
+    from fastcopy.transports.oci import OciSource
+
+    return OciSource(ref, DirectoryFiles(ref.path), hosts.options.shared_blob_dir)
+
+
+async def _oci_destination(hosts: Hosts, ref: OciRef) -> Destination:
+    from fastcopy.transports.oci import OciDestination
+
+    return await _initialized(ref, lambda: OciDestination(ref, hosts.options.shared_blob_dir))
+
+
+async def _initialized(ref: Ref, make: Callable[[], Destination]) -> Destination:
+    """Open a local destination off the loop, with skopeo's words before its errors."""
+    try:
+        return await trio.to_thread.run_sync(make)
+    except FastcopyError as error:
+        error.message = f"initializing destination {image_name(ref)}: {error.message}"
+        raise
+
+
+SOURCES: dict[str, Callable[[Hosts, Any], Awaitable[Source]]] = {
+    "docker": _docker_source,
+    "dir": _dir_source,
+    "oci": _oci_source,
+}
+DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
+    "docker": _docker_destination,
+    "dir": _dir_destination,
+    "oci": _oci_destination,
+}

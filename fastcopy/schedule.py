@@ -227,7 +227,9 @@ class Schedule:
     def wake_at(self, now: float) -> float | None:
         """When time alone will open something that waits; None: only an ending step can."""
         times = [
-            max(self._not_before.get(host, 0.0) for host in queue.hosts) for queue in self._queues.values() if queue
+            max((self._not_before.get(host, 0.0) for host in queue.hosts), default=0.0)
+            for queue in self._queues.values()
+            if queue
         ]
         return min((time for time in times if time > now), default=None)
 

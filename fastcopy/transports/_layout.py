@@ -1,0 +1,148 @@
+"""The index of an OCI image layout: finding, entering and removing references (image-spec image-layout.md).
+
+The first half is pure; the second reads, changes and replaces ``index.json`` under flock(2) on the layout's directory,
+the lock that `fastcopy serve` takes too, so that several writers lose no entry.
+Refuses to know what manifests say.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from fastcopy import media, strictjson
+from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.errors import BadManifest, LocalError, ManifestUnknown, Unsupported
+from fastcopy.transports._local import Room
+
+REF_NAME: Final = "org.opencontainers.image.ref.name"
+INDEX, MARK = "index.json", "oci-layout"
+#: An entry has about 300 bytes: room for 200 000 images in one layout.
+MAX_INDEX: Final = 64 << 20
+#: A writer holds the lock for milliseconds; one that holds it this long is stuck.
+LOCK_SECONDS: Final = 60.0
+_MARK_TEXT = b'{"imageLayoutVersion": "1.0.0"}'
+
+Document = dict[str, Any]
+
+
+def parse(raw: bytes, shown: str) -> Document:
+    """A decoded index whose ``manifests`` is a list of objects with valid digests; raises BadManifest."""
+    document = strictjson.load_object(raw, limit=MAX_INDEX, what=shown)
+    entries = document.setdefault("manifests", [])
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise BadManifest(f"{shown} is not an OCI image index: manifests is not a list of descriptors")
+    for entry in entries:
+        descriptor(entry, shown)
+    return document
+
+
+def check_mark(raw: bytes, shown: str) -> None:
+    """Raise unless *raw* (``oci-layout``) declares a version that we know."""
+    version = strictjson.load_object(raw, limit=1 << 16, what=shown).get("imageLayoutVersion")
+    if not isinstance(version, str) or version.partition(".")[0] != "1":
+        raise Unsupported(f"{shown} has the unsupported imageLayoutVersion {str(version)[:40]!r}")
+
+
+def descriptor(entry: Document, shown: str) -> Descriptor:
+    """The descriptor of one entry; raises BadManifest."""
+    digest, size, media_type = entry.get("digest"), entry.get("size", -1), entry.get("mediaType") or ""
+    if not isinstance(digest, str) or not isinstance(media_type, str):
+        raise BadManifest(f"{shown} has an entry without a digest")
+    if not isinstance(size, int) or isinstance(size, bool) or size < -1:
+        raise BadManifest(f"{shown} has an entry with an impossible size")
+    if not isinstance(entry.get("annotations") or {}, dict):
+        raise BadManifest(f"{shown} has an entry whose annotations are not an object")
+    return Descriptor(Digest(digest), size, media_type)
+
+
+def ref_name(entry: Document) -> str | None:
+    """The reference name of an entry; None when it has none."""
+    name = (entry.get("annotations") or {}).get(REF_NAME)
+    return name if isinstance(name, str) else None
+
+
+def find(document: Document, name: str, index: int, digest: Digest | None) -> Document:
+    """The entry that a reference names, by containers/image's rules; raises ManifestUnknown, Unsupported."""
+    entries: list[Document] = document["manifests"]
+    if index >= 0:
+        if index >= len(entries):
+            raise ManifestUnknown(f"index {index} is too large, only {len(entries)} entries available")
+        return entries[index]
+    if digest:
+        found = [each for each in entries if each["digest"] == digest]
+    elif name:
+        known = media.MANIFESTS - media.SCHEMA1_TYPES
+        found = [each for each in entries if ref_name(each) == name and each.get("mediaType") in known]
+    elif len(entries) != 1:
+        raise Unsupported("more than one image in oci, choose an image")
+    else:
+        found = entries
+    if not found:
+        raise ManifestUnknown(f'no descriptor found for reference "{digest or name}"')
+    return found[0]
+
+
+def entered(document: Document, what: Descriptor, name: str) -> Document:
+    """*document* with *what* under *name*; who had the name stays, unnamed (containers/image's rules)."""
+    new: Document = {"mediaType": what.media_type, "digest": str(what.digest), "size": what.size}
+    if name:
+        new["annotations"] = {REF_NAME: name}
+    entries = [_unnamed(each) if name and ref_name(each) == name else each for each in document["manifests"]]
+    same = [at for at, each in enumerate(entries) if each["digest"] == what.digest and not ref_name(each)]
+    if same:
+        gone = set(same[1:])
+        entries = [new if at == same[0] else each for at, each in enumerate(entries) if at not in gone]
+    elif not any(each["digest"] == what.digest for each in entries) or name:
+        entries.append(new)
+    return {**document, "manifests": entries}
+
+
+def _unnamed(entry: Document) -> Document:
+    rest = {key: value for key, value in entry["annotations"].items() if key != REF_NAME}
+    bare = {key: value for key, value in entry.items() if key != "annotations"}
+    return {**bare, "annotations": rest} if rest else bare
+
+
+def without(document: Document, entry: Document) -> Document:
+    """*document* without one entry."""
+    return {**document, "manifests": [each for each in document["manifests"] if each is not entry]}
+
+
+@contextmanager
+def locked(room: Room) -> Iterator[None]:
+    """Hold the layout's lock; raises LocalError when somebody keeps it for a minute. Blocks: call it in a thread."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(room.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise LocalError(f"{room.path}: another process keeps the layout locked") from None
+            time.sleep(0.005)
+    try:
+        yield
+    finally:
+        fcntl.flock(room.fd, fcntl.LOCK_UN)
+
+
+def load(room: Room) -> Document:
+    """The index as it is now, an empty one when there is none; raises BadManifest, LocalError."""
+    raw = room.read(INDEX, MAX_INDEX)
+    return {"schemaVersion": 2, "manifests": []} if raw is None else parse(raw, room.shown(INDEX))
+
+
+def change(room: Room, changed: Callable[[Document], Document]) -> Document:
+    """Replace the index by what *changed* makes of it, under the lock; the new document."""
+    with locked(room):
+        if room.read(MARK, 1 << 16) is None:
+            room.write(MARK, _MARK_TEXT)
+        document = changed(load(room))
+        room.write(INDEX, json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode())
+        room.sync()
+    return document

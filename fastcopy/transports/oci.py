@@ -1,0 +1,171 @@
+"""oci: - an OCI image layout directory; oci-archive: - the same inside a tar, read in place.
+
+Owns where blobs lie and when a reference becomes visible. Refuses to know the index's rules (`_layout`'s).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from fastcopy import media
+from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.errors import FastcopyError, Unsupported
+from fastcopy.manifest import MAX_MANIFEST, Manifest
+from fastcopy.names import ArchiveRef, OciRef
+from fastcopy.transports import _layout as layout
+from fastcopy.transports._files import DirectoryFiles, Files
+from fastcopy.transports._local import FileUpload, Room, holds, in_thread
+from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: What an OCI layout may hold: Docker's formats are converted on the way in, or refused.
+OCI_ONLY = frozenset({media.OCI_MANIFEST, media.OCI_INDEX})
+
+
+def below_blobs(digest: Digest) -> str:
+    """Where a blob lies, relative to the directory of all blobs."""
+    return f"{digest.algorithm}/{digest.hex}"
+
+
+class OciSource(Source):
+    """Reads one layout: *files* has its index, *shared* the blobs when they lie elsewhere."""
+
+    def __init__(self, ref: OciRef | ArchiveRef, files: Files, shared: Path | None = None) -> None:
+        self.name, self.host, self.place = str(ref), "", os.path.realpath(ref.path)
+        self._ref, self._files = ref, files
+        self._blobs, self._prefix = (DirectoryFiles(str(shared)), "") if shared else (files, "blobs/")
+
+    async def manifest(self, digest: Digest | None = None) -> RawManifest:
+        what = Descriptor(digest) if digest else await self._named()
+        data = await self._blobs.read(self._file(what), MAX_MANIFEST)
+        return RawManifest(verified(data, what), what.media_type, what.digest)
+
+    async def _named(self) -> Descriptor:
+        """What the reference names; a missing or unknown ``oci-layout`` is refused as image-layout.md asks."""
+        await self._files.prepare()
+        shown = self._files.shown(layout.INDEX)
+        document = layout.parse(await self._files.read(layout.INDEX, layout.MAX_INDEX), shown)
+        layout.check_mark(await self._files.read(layout.MARK, 1 << 16), self._files.shown(layout.MARK))
+        digest = self._ref.digest if isinstance(self._ref, OciRef) else None
+        return layout.descriptor(layout.find(document, self._ref.name, self._ref.index, digest), shown)
+
+    async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
+        return await self._blobs.reader(self._file(what), what, first, last)
+
+    async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
+        return verified(await self._blobs.read(self._file(what), limit), what)
+
+    def _file(self, what: Descriptor) -> str:
+        return self._prefix + below_blobs(what.digest)
+
+    async def close(self) -> None:
+        self._files.close()
+
+
+class OciDestination(Destination):
+    """Writes one layout; the reference appears, or moves, in `commit` and not before."""
+
+    accepts = Accepts(manifests=OCI_ONLY, verifies=False)
+
+    def __init__(self, ref: OciRef, shared: Path | None = None) -> None:
+        if ref.index >= 0:
+            raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
+        self.name, self.host = str(ref), ""
+        self._ref = ref
+        self._room = Room(ref.path)
+        self._blobs = Room(str(shared)) if shared else self._room.below("blobs")
+        self.place = os.path.realpath(self._blobs.path)
+        self._rooms: dict[str, Room] = {}
+        self._top: Descriptor | None = None
+
+    async def current(self) -> Digest | None:
+        return None  # that a reference is right does not prove that the blobs behind it are
+
+    def _room_of(self, digest: Digest) -> Room:
+        if digest.algorithm not in self._rooms:
+            self._rooms[digest.algorithm] = self._blobs.below(digest.algorithm)
+        return self._rooms[digest.algorithm]
+
+    async def has_blob(self, what: Descriptor) -> bool:
+        return await holds(self._room_of(what.digest), what.digest.hex, what)
+
+    async def begin(self, what: Descriptor) -> Upload:
+        return FileUpload(self._room_of(what.digest), what.digest.hex)
+
+    async def write_blob(self, what: Descriptor, data: bytes) -> None:
+        room = self._room_of(what.digest)
+        await in_thread(lambda: room.write(what.digest.hex, data))
+
+    async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
+        if media_type not in self.accepts.manifests:
+            raise Unsupported(f"{self.name} holds OCI manifests only, not {media_type}")
+        what = Descriptor(digest, len(raw), media_type)
+        await self.write_blob(what, raw)
+        if top:
+            self._top = what
+
+    async def commit(self) -> None:
+        await in_thread(self._commit)
+
+    def _commit(self) -> None:
+        top, name = self._top, self._ref.name
+        assert top is not None
+        for room in self._rooms.values():
+            room.sync()
+        layout.change(self._room, lambda document: layout.entered(document, top, name))
+
+    async def close(self) -> None:
+        for room in (*self._rooms.values(), self._blobs, self._room):
+            room.close()
+
+
+async def delete_image(ref: OciRef, shared: Path | None = None) -> None:
+    """Remove a reference and the blobs that nothing else in the layout needs; raises ManifestUnknown."""
+    await in_thread(lambda: _delete(ref, shared))
+
+
+def _delete(ref: OciRef, shared: Path | None) -> None:
+    room = Room(ref.path, create=False)
+    gone: list[Descriptor] = []
+
+    def removed(document: layout.Document) -> layout.Document:
+        entry = layout.find(document, ref.name, ref.index, ref.digest)
+        gone.append(layout.descriptor(entry, room.shown(layout.INDEX)))
+        return layout.without(document, entry)
+
+    try:
+        rest = layout.change(room, removed)
+        if not shared:  # a shared directory serves other layouts, of which we know nothing
+            _sweep(room, gone[0], [layout.descriptor(each, room.path) for each in rest["manifests"]])
+    finally:
+        room.close()
+
+
+def _sweep(room: Room, gone: Descriptor, kept: list[Descriptor]) -> None:
+    """Remove the blobs below *gone* that are not below *kept*; a manifest that cannot be read protects everything."""
+    blobs = room.below("blobs")
+    try:
+        needed: set[Digest] = set()
+        for each in kept:
+            needed |= _reachable(blobs, each)
+        for digest in _reachable(blobs, gone) - needed:
+            blobs.remove(below_blobs(digest))
+    except FastcopyError as error:
+        raise FastcopyError(f"the reference is removed, its blobs are kept: {error.message}") from None
+    finally:
+        blobs.close()
+
+
+def _reachable(blobs: Room, what: Descriptor, depth: int = 0) -> set[Digest]:
+    found = {what.digest}
+    raw = blobs.read(below_blobs(what.digest), MAX_MANIFEST)
+    if raw is None or depth > 8:
+        return found
+    manifest = Manifest.parse(raw, what.media_type, what.digest)
+    found.update(blob.digest for blob in manifest.blobs())
+    for child in manifest.children:
+        found |= _reachable(blobs, child, depth + 1)
+    return found
