@@ -5,6 +5,7 @@ Law: `perform` is the only place of the engine that tries again. It gives its sl
 
 from __future__ import annotations
 
+import os
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,14 @@ BACKOFF, BACKOFF_CAP = 0.3, 30.0
 FRESH_STARTS = 2
 #: A host that says "later" is waited for this long in all before its last answer becomes the error.
 LATER_BUDGET = 15 * 60.0
+#: Bytes that one layer in recompression takes of the memory budget: zstd holds two jobs of 2 MiB, in and out, for each
+#: of its threads (docs/memory.md).
+PER_CODEC = 32 << 20
+
+
+def codec_slots(memory: int) -> int:
+    """How many layers may be recompressed at once within *memory* bytes: more than there are cores gains nothing."""
+    return max(1, min(os.cpu_count() or 1, memory // PER_CODEC))
 
 
 class Known:
@@ -153,6 +162,15 @@ class Step(Generic[T]):
         return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recoded:
+    """What a layer became in another compression: digest and size of the new blob, and what it is uncompressed."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+
+
 @dataclass
 class Run:
     """One run of the engine: handed to every step."""
@@ -165,6 +183,11 @@ class Run:
     known: Known = field(default_factory=Known)
     rate: Rate | None = None
     leaders: dict[tuple[str, str], trio.Lock] = field(default_factory=dict)
+    recoded: dict[tuple[Digest, str, int | None], Recoded] = field(default_factory=dict)  #: by digest, format, level
+    codecs: trio.CapacityLimiter | None = None  #: layers in recompression: a matter of cores and memory, not of hosts
+
+    def __post_init__(self) -> None:
+        self.codecs = self.codecs or trio.CapacityLimiter(codec_slots(self.options.memory))
 
     def leader(self, host: str, digest: Digest) -> trio.Lock:
         """Held by whoever brings *digest* to *host* first; the others then mount."""

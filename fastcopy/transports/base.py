@@ -62,7 +62,7 @@ class Upload(ABC):
     streams: bool = False  #: whether `send` takes a body whose length nobody knows yet
 
     async def send(self, data: bytes) -> None:
-        """The next piece of a body of unknown length, instead of `open`; `finish` then gets no report."""
+        """The next piece of a body of unknown length, first of all none, instead of `open`."""
         raise Unsupported("this place has to know a blob's length before it comes")
 
     @abstractmethod

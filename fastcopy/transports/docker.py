@@ -211,7 +211,7 @@ class RegistryDestination(Destination):
         self.name = image_name(ref)
         self.host = registry.name
         self.place = ref.repository
-        self.accepts = Accepts(mounts=registry.manners.mount, compression="compress")
+        self.accepts = Accepts(mounts=registry.manners.mount, compression="compress", pinned=ref.digest is not None)
         self._spare: dict[Digest, Url] = {}  #: uploads that refused mounts left behind, ready to be used
 
     @property
