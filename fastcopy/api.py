@@ -165,6 +165,13 @@ async def _tags_of(engine: Engine, ref: names.DockerRef) -> list[str]:
     return [tag async for page in repository.tags() for tag in page]
 
 
+async def _archive_tags(engine: Engine, ref: names.ArchiveRef) -> list[str]:
+    from fastcopy.places import closing, open_docker_archive
+
+    async with closing(open_docker_archive(engine.source, ref)) as archive:
+        return await archive.tags()
+
+
 async def _tags_if_allowed(engine: Engine, ref: names.DockerRef) -> list[str] | None:
     """The tags, or None where the registry keeps them to itself: `inspect` goes on without them, as skopeo does."""
     try:
@@ -178,8 +185,11 @@ async def list_tags_async(repository: str, options: Options | None = None, *, tr
     ref = _parse(repository, "Invalid")
 
     async def work(engine: Engine) -> TagList:
+        if isinstance(ref, names.ArchiveRef) and ref.kind == "docker-archive":
+            return TagList("", await _archive_tags(engine, ref))
         if not isinstance(ref, names.DockerRef):
-            raise Unsupported(f"Unsupported transport '{ref.transport}' for tag listing. Only supported: docker")
+            supported = "docker, docker-archive"
+            raise Unsupported(f"Unsupported transport '{ref.transport}' for tag listing. Only supported: {supported}")
         return TagList(ref.name, await _tags_of(engine, ref))
 
     return await _looking(options, work, trace)
@@ -195,7 +205,8 @@ async def delete_async(image: str, options: Options | None = None, *, trace: Tra
         if isinstance(ref, names.OciRef):
             from fastcopy.transports import oci
 
-            return await oci.delete_image(ref, engine.source.options.shared_blob_dir)
+            await oci.delete_image(ref, engine.source.options.shared_blob_dir)
+            return
         if not isinstance(ref, names.DockerRef):
             raise Unsupported(f"Deleting images not implemented for {ref.transport}: images")
         registry = await engine.source.registry(ref.registry)

@@ -22,6 +22,8 @@ from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.run import Run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fastcopy._native import Rate
     from fastcopy.http.hosts import HostAccess, HostTable
     from fastcopy.http.policy import Policy
@@ -87,6 +89,11 @@ class Hosts:
         from fastcopy.http.policy import Policy, load
 
         return Policy() if self._run.run.insecure_policy else load(self._run.run.policy)
+
+    @property
+    def tmpdir(self) -> Path | None:
+        """Where large temporary files go (--tmpdir); None: the transport's usual place."""
+        return self._run.run.tmpdir
 
     @property
     def requests(self) -> int:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from fastcopy.errors import FastcopyError, Unsupported
-from fastcopy.names import DirRef, DockerRef, OciRef, Ref, image_name, with_default_tag
+from fastcopy.names import ArchiveRef, DirRef, DockerRef, OciRef, Ref, image_name, with_default_tag
 from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
     from fastcopy.engine import Hosts
     from fastcopy.transports.docker import RegistrySource
+    from fastcopy.transports.docker_archive import DockerArchiveSource
 
 P = TypeVar("P", bound=Source | Destination)
 
@@ -116,6 +117,25 @@ async def _oci_destination(hosts: Hosts, ref: OciRef) -> Destination:
     return await _initialized(ref, lambda: OciDestination(ref, hosts.options.shared_blob_dir))
 
 
+async def _oci_archive_source(hosts: Hosts, ref: ArchiveRef) -> Source:
+    from fastcopy.transports._archive import ArchiveFiles
+    from fastcopy.transports.oci import OciSource
+
+    return OciSource(ref, ArchiveFiles(ref.path, hosts.tmpdir))
+
+
+async def _docker_archive_source(hosts: Hosts, ref: ArchiveRef) -> Source:
+    return open_docker_archive(hosts, ref)
+
+
+def open_docker_archive(hosts: Hosts, ref: ArchiveRef) -> DockerArchiveSource:
+    """An archive itself, for its tags."""
+    from fastcopy.transports._archive import ArchiveFiles
+    from fastcopy.transports.docker_archive import DockerArchiveSource
+
+    return DockerArchiveSource(ref, ArchiveFiles(ref.path, hosts.tmpdir))
+
+
 async def _initialized(ref: Ref, make: Callable[[], Destination]) -> Destination:
     """Open a local destination off the loop, with skopeo's words before its errors."""
     try:
@@ -129,6 +149,8 @@ SOURCES: dict[str, Callable[[Hosts, Any], Awaitable[Source]]] = {
     "docker": _docker_source,
     "dir": _dir_source,
     "oci": _oci_source,
+    "oci-archive": _oci_archive_source,
+    "docker-archive": _docker_archive_source,
 }
 DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "docker": _docker_destination,

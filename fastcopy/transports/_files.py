@@ -46,6 +46,19 @@ class Files(ABC):
             raise LocalError(f"read {self.shown(name)}: unexpected EOF")
         return data
 
+    async def head(self, name: str, count: int) -> bytes:
+        """The first *count* bytes of a file, fewer when it is shorter; raises LocalError."""
+        return await in_thread(lambda: self._head(name, count))
+
+    def _head(self, name: str, count: int) -> bytes:
+        fd, offset, size = self.locate(name)
+        try:
+            return read_at(fd, min(count, size), offset)
+        except OSError as error:
+            raise LocalError(f"read {self.shown(name)}: {error.strerror}") from None
+        finally:
+            os.close(fd)
+
     async def reader(self, name: str, what: Descriptor, first: int, last: int | None) -> BlobReader:
         """The blob *what* that lies in the file *name*, or a piece of it; raises LocalError, SizeMismatch."""
         fd, offset, size = await in_thread(lambda: self.locate(name))
