@@ -1,4 +1,7 @@
-"""Fixtures of the whole suite: real registries (one process per flavour and session) and the rule for missing ones."""
+"""Fixtures of the whole suite: real registries (one process per flavour and session) and the rule for missing ones.
+
+Hypothesis runs without deadlines: on a busy machine a slow example is no failure.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.registries import FLAVOURS, Flavour, Registry, docker_registry, embedded_registry, missing_programs
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _PEERS = ("docker-registry", "skopeo")
 _MUST = os.environ.get("CI") == "true" or os.environ.get("FASTCOPY_REQUIRE_REAL") == "1"

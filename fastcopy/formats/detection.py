@@ -27,7 +27,9 @@ def detect(text: str, name: str = "") -> Format:
     document = read(text, name or "<text>")
     found = _by_keys(document.value)
     if found is None:
-        raise BadConfig(f"{document.where()}: this is no format that is known", hint="say which one with --config-format")
+        raise BadConfig(
+            f"{document.where()}: this is no format that is known", hint="say which one with --config-format"
+        )
     return found
 
 
