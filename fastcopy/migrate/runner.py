@@ -20,6 +20,7 @@ from fastcopy.migrate.watch import Watcher
 from fastcopy.options import CopyOptions
 from fastcopy.places import closing, open_destination, open_trusted
 from fastcopy.schedule import Lane
+from fastcopy.transfer.gate import Slot
 from fastcopy.transfer.image import Copied, ImageCopy, Result
 from fastcopy.transfer.run import Step
 from fastcopy.transports.base import Destination
@@ -68,21 +69,24 @@ class Syncing:
         return report
 
     async def _copy_all(self, jobs: Iterable[Job]) -> None:
+        """Begin the images in their order, as many at a time as the schedule allows."""
         async with trio.open_nursery() as nursery:
             for group in by_source(jobs):
-                nursery.start_soon(self._in_turn, group, nursery)
+                slot = self.engine.run.gate.slot(Lane.IMAGE, ("images",))
+                await slot.__aenter__()
+                for job in group:
+                    self.sync.watch.began(job)
+                nursery.start_soon(self._in_turn, group, slot, nursery)
 
-    async def _in_turn(self, group: list[Job], nursery: trio.Nursery) -> None:
-        async with self.engine.run.gate.slot(Lane.IMAGE, ("images",)):
-            if not self.stopped:
-                await self._group(group)
+    async def _in_turn(self, group: list[Job], slot: Slot, nursery: trio.Nursery) -> None:
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(slot)
+            await self._group(group)
         if self.stopped:
             nursery.cancel_scope.cancel()
 
     async def _group(self, group: list[Job]) -> None:
         """Copy one source to its destinations and record every outcome."""
-        for job in group:
-            self.sync.watch.began(job)
         try:
             results = await self._copy(group)
         except FastcopyError as error:
