@@ -26,7 +26,6 @@ class Manners:
     put_limit: int | None = None
     single_post: bool = False  #: POST ?digest= with the body is one request (202 elsewhere: the bytes are lost)
     mount: bool = True
-    resumes: bool = False  #: the status of an open upload can be trusted after a break
     ranges: bool = True
 
     def style_for(self, size: int) -> UploadStyle:

@@ -136,6 +136,12 @@ def start_upload(repo: Repository, what: Descriptor, mount_from: str = "") -> Re
     return Request("POST", url, (EMPTY,), b"", scopes)
 
 
+def post_blob(repo: Repository, what: Descriptor, data: bytes) -> Request:
+    """POST a whole blob (end-4b); 202 means that it was not taken and an upload was started instead."""
+    url = repo.url("blobs/uploads/").with_query(digest=what.digest)
+    return Request("POST", url, (OCTETS,), scopes=repo.scopes("pull,push")).with_body(data).once()
+
+
 def read_started(response: Response, base: Url, what: str) -> Url | None:
     """The upload's Location, or None when the blob was mounted."""
     if response.status == 201:

@@ -257,7 +257,18 @@ class RegistryDestination(Destination):
         return location
 
     async def write_blob(self, what: Descriptor, data: bytes) -> None:
-        await write_small(self.registry, self.repo, what, await self._location(what), data)
+        location = self._spare.pop(what.digest, None)
+        if location is None and self.registry.manners.single_post:
+            location = await self._post_whole(what, data)
+            if location is None:
+                return
+        await write_small(self.registry, self.repo, what, location or await self._location(what), data)
+
+    async def _post_whole(self, what: Descriptor, data: bytes) -> Url | None:
+        """One request instead of two; where the registry then starts an upload after all, its Location."""
+        request = ask.post_blob(self.repo, what, data)
+        response = await self.registry.client.request(request)
+        return ask.read_started(response, request.url, f"/v2/{self.place}/blobs/uploads/ in {self.host}")
 
     async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
         reference = (self.ref.reference if top else "") or str(digest)
