@@ -16,7 +16,7 @@ import trio
 
 from fastcopy.errors import FastcopyError
 from fastcopy.events import Event
-from fastcopy.options import HostOptions, Options
+from fastcopy.options import CopyOptions, HostOptions, Options
 from fastcopy.schedule import Lane, Limits, Schedule
 from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.run import Run
@@ -89,6 +89,11 @@ class Hosts:
         from fastcopy.http.policy import Policy, load
 
         return Policy() if self._run.run.insecure_policy else load(self._run.run.policy)
+
+    @property
+    def copy(self) -> CopyOptions:
+        """What may differ between source and destination in this run."""
+        return self._run.copy
 
     @property
     def tmpdir(self) -> Path | None:

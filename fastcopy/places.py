@@ -114,7 +114,8 @@ async def _oci_source(hosts: Hosts, ref: OciRef) -> Source:
 async def _oci_destination(hosts: Hosts, ref: OciRef) -> Destination:
     from fastcopy.transports.oci import OciDestination
 
-    return await _initialized(ref, lambda: OciDestination(ref, hosts.options.shared_blob_dir))
+    shared, uncompressed = hosts.options.shared_blob_dir, hosts.copy.accept_uncompressed
+    return await _initialized(ref, lambda: OciDestination(ref, shared, uncompressed=uncompressed))
 
 
 async def _oci_archive_source(hosts: Hosts, ref: ArchiveRef) -> Source:

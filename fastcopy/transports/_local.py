@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -21,8 +21,6 @@ from fastcopy.errors import FastcopyError, LocalError, NoSpace, SizeMismatch
 from fastcopy.transports.base import BlobReader, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fastcopy._native import Inlet, Outlet, Report
 
 T = TypeVar("T")
@@ -122,11 +120,12 @@ class Room:
         with explained("open", self.shown(name)):
             return name, os.open(name, _WRITE, 0o644, dir_fd=self.fd)
 
-    def publish(self, temporary: str, fd: int, name: str) -> None:
-        """Give a complete file its name, once its bytes are on the disk."""
-        with explained("write", self.shown(name)):
+    def publish(self, temporary: str, fd: int, name: str, into: Room | None = None) -> None:
+        """Give a complete file its name, here or *into* another room, once its bytes are on the disk."""
+        into = into or self
+        with explained("write", into.shown(name)):
             os.fsync(fd)
-            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=into.fd)
 
     def write(self, name: str, data: bytes) -> None:
         """Replace the file *name* by *data*, at once or not at all."""
@@ -217,11 +216,14 @@ async def holds(room: Room, name: str, what: Descriptor) -> bool:
         os.close(fd)
 
 
-class FileUpload(Upload):
-    """A blob on its way into a directory."""
+Place = Callable[[Digest], tuple[Room, str]]
 
-    def __init__(self, room: Room, name: str) -> None:
-        self._room, self._name = room, name
+
+class FileUpload(Upload):
+    """A blob on its way into a directory; *place* says where it goes once its digest is known."""
+
+    def __init__(self, room: Room, place: Place) -> None:
+        self._room, self._place = room, place
         self._temporary, self._fd = "", -1
 
     async def open(self, length: int) -> Outlet:
@@ -232,13 +234,14 @@ class FileUpload(Upload):
 
     async def finish(self, report: Report, digest: Digest, size: int) -> None:
         with trio.CancelScope(shield=True):
-            await in_thread(lambda: self._finish(size))
+            await in_thread(lambda: self._finish(digest, size))
 
-    def _finish(self, size: int) -> None:
+    def _finish(self, digest: Digest, size: int) -> None:
+        room, name = self._place(digest)
         written = os.fstat(self._fd).st_size
-        if written != size:
-            raise SizeMismatch(f"write {self._room.shown(self._name)}: {written} bytes arrived, not {size}")
-        self._room.publish(self._temporary, self._fd, self._name)
+        if size not in (-1, written):
+            raise SizeMismatch(f"write {room.shown(name)}: {written} bytes arrived, not {size}")
+        self._room.publish(self._temporary, self._fd, name, room)
         self._temporary = ""
 
     def close(self) -> None:

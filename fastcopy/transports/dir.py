@@ -73,7 +73,7 @@ class DirDestination(Destination):
         return await holds(self._room, blob_name(what.digest), what)
 
     async def begin(self, what: Descriptor) -> Upload:
-        return FileUpload(self._room, blob_name(what.digest))
+        return FileUpload(self._room, lambda digest: (self._room, blob_name(digest)))
 
     async def write_blob(self, what: Descriptor, data: bytes) -> None:
         await in_thread(lambda: self._room.write(blob_name(what.digest), data))

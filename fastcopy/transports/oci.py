@@ -66,14 +66,16 @@ class OciSource(Source):
 
 
 class OciDestination(Destination):
-    """Writes one layout; the reference appears, or moves, in `commit` and not before."""
+    """Writes one layout; the reference appears, or moves, in `commit` and not before.
 
-    accepts = Accepts(manifests=OCI_ONLY, verifies=False)
+    Layers are compressed on the way in, as containers/image does, unless *uncompressed* ones are welcome.
+    """
 
-    def __init__(self, ref: OciRef, shared: Path | None = None) -> None:
+    def __init__(self, ref: OciRef, shared: Path | None = None, *, uncompressed: bool = False) -> None:
         if ref.index >= 0:
             raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
         self.name, self.host = str(ref), ""
+        self.accepts = Accepts(OCI_ONLY, compression="keep" if uncompressed else "compress", verifies=False)
         self._ref = ref
         self._room = Room(ref.path)
         self._blobs = Room(str(shared)) if shared else self._room.below("blobs")
@@ -93,7 +95,7 @@ class OciDestination(Destination):
         return await holds(self._room_of(what.digest), what.digest.hex, what)
 
     async def begin(self, what: Descriptor) -> Upload:
-        return FileUpload(self._room_of(what.digest), what.digest.hex)
+        return FileUpload(self._room_of(what.digest), lambda digest: (self._room_of(digest), digest.hex))
 
     async def write_blob(self, what: Descriptor, data: bytes) -> None:
         room = self._room_of(what.digest)
