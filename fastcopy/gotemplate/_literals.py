@@ -20,6 +20,8 @@ def unquote(text: str) -> str:
 
 
 def unescape(text: str) -> str:
+    """*text* with Go's escapes replaced; raises ValueError."""
+
     def value(found: re.Match[str]) -> str:
         code = found[1] or found[2] or found[3]
         if code or found[4]:

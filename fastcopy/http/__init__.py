@@ -1,0 +1,1 @@
+"""HTTP between us and a registry: names to connections, credentials to headers, bodies on loan to the pump."""
