@@ -123,6 +123,8 @@ def _copy_fields(parsed: Parsed) -> dict[str, Any]:
         found["compress"] = bool(parsed.get("dest-compress"))
     if "copy.compression_format" in _targets(parsed):
         check_compression(parsed.get("dest-compress-format"))
+    if parsed.get("dest-force-compress-format") and not parsed.get("dest-compress-format"):
+        raise UsageError("cannot use ForceCompressionFormat with undefined default compression format")
     if parsed.given("format") and parsed.flags["format"].to:
         found["format"] = _manifest_format(parsed.get("format"))
     if parsed.given("additional-tag"):

@@ -26,7 +26,7 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
 
 
 async def _copied(call: Call, source: str, destination: str, options: Options) -> int:
-    """Copy, show progress, write --digestfile and --report."""
+    """Copy, show progress, write --digestfile, --digest-map and --report."""
     report = await shown(call, show_of(call), source, destination, options)
     save(call, report)
     return 0
@@ -72,9 +72,12 @@ async def shown(call: Call, show: Show, source: str, destination: str, options: 
 
 
 def save(call: Call, report: CopyReport) -> None:
-    """Write the digest (no newline behind it, as skopeo) and the report where they were asked for."""
+    """Write the digest (no newline behind it, as skopeo), the changed digests and the report where asked for."""
     if name := call.parsed.get("digestfile"):
         _write(name, report.digest, f"Failed to write digest to file {quote(name)}")
+    if name := call.parsed.get("digest-map"):
+        lines = (f"{old} {new}\n" for old, new in sorted(report.digest_map.items()))
+        _write(name, "".join(lines), f"Failed to write digest map to {quote(name)}")
     if name := call.parsed.get("report"):
         _write(
             name, json.dumps(asdict(report), default=dict, indent=2) + "\n", f"Failed to write report to {quote(name)}"

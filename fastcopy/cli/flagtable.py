@@ -10,7 +10,6 @@ from fastcopy.cli.flags import BOOL, DURATION, INT, INTS, PATH, RATE, SIZE, STRI
 
 _AUTHFILE = "path of the registry credentials file. Default is ${XDG_RUNTIME_DIR}/containers/auth.json"
 _NO_SIGNING = "signing while copying is not implemented; sign the copied manifest with `standalone-sign`"
-_NO_CONVERTING = "manifests and layers are copied byte by byte; this version converts and recompresses nothing"
 _NO_CRYPT = "encrypted layers are copied as they are; encrypting and decrypting is not implemented"
 _HTTP = Kind("auto|1.1|2", go.OneOf("auto", "1.1", "2"))
 _PROGRESS = Kind("auto|tty|plain|json|none", go.OneOf("auto", "tty", "plain", "json", "none"))
@@ -100,19 +99,20 @@ DESTINATION = (
     Flag("dest-compress", BOOL, "Compress tarball image layers when saving to directory using the 'dir' transport. "
          "(default is same compression type as source)", to="<copy.compress>"),
     Flag("dest-compress-format", STRING, "FORMAT to use for the compression", to="copy.compression_format",
-         refused=_NO_CONVERTING, shown="FORMAT"),
+         shown="FORMAT"),
     Flag("dest-compress-level", INT, "LEVEL to use for the compression", to="copy.compression_level",
-         refused=_NO_CONVERTING, shown="LEVEL"),
+         shown="LEVEL"),
     Flag("dest-decompress", BOOL, "Decompress tarball image layers when saving to directory using the 'dir' transport. "
          "(default is same compression type as source)", to="<copy.compress>"),
     Flag("dest-force-compress-format", BOOL, "Force exclusive use of the compression algorithm set in "
-         "--dest-compress-format", to="copy.force_compression", refused=_NO_CONVERTING),
+         "--dest-compress-format", to="copy.force_compression"),
     Flag("dest-oci-accept-uncompressed-layers", BOOL, "Allow uncompressed image layers when saving to an OCI image "
          "using the 'oci' transport. (default is to compress things that aren't compressed)",
          to="copy.accept_uncompressed"),
     Flag("dest-precompute-digests", BOOL, "Precompute digests to prevent uploading layers already on the registry "
          "using the 'docker' transport.",
-         no_effect="every blob whose digest is known is looked for before it is sent; no other blob is sent"),
+         no_effect="every blob whose digest is known is looked for before it is sent; a layer that is recompressed has "
+         "none, and nothing is spooled to find it"),
 )  # fmt: skip
 
 RETRY = (
@@ -136,7 +136,7 @@ SIGNING = (
 
 COPYING = (
     Flag("format", STRING, "MANIFEST TYPE (oci, v2s1, or v2s2) to use in the destination (default is manifest type of "
-         "source, with fallbacks)", to="<copy.format>", refused=_NO_CONVERTING, short="f"),
+         "source, with fallbacks)", to="<copy.format>", short="f"),
     Flag("preserve-digests", BOOL, "Preserve digests of images and lists", to="copy.preserve_digests"),
     Flag("remove-list-signatures", BOOL, "Do not copy the signatures of the list from source",
          refused="list signatures cannot be removed apart from those of the images; use --remove-signatures"),
@@ -164,7 +164,7 @@ COPY = (
     Flag("sign-identity", STRING, "Identity of signed image, must be a fully specified docker reference",
          refused=_NO_SIGNING),
     Flag("strip-removed-platforms", BOOL, "Remove the instances that are not copied from the list",
-         to="copy.strip_removed_platforms", refused=_NO_CONVERTING),
+         to="copy.strip_removed_platforms"),
 )  # fmt: skip
 
 SYNC = (
@@ -254,6 +254,8 @@ OWN_COPYING = (
     Flag("memory", SIZE, "memory for all buffers together (default 96MiB)", to="run.memory", ours=True),
     Flag("progress", _PROGRESS, "how progress is shown; json writes one object per line to stdout", ours=True),
     Flag("report", STRING, "write what was done, as JSON, to FILE", shown="FILE", ours=True),
+    Flag("digest-map", STRING, "write the digests of manifests that were changed, source and destination, to FILE",
+         shown="FILE", ours=True),
 )  # fmt: skip
 
 SERVE = (

@@ -1,13 +1,15 @@
 """One image from a source to its destinations: manifests read, blobs ensured, children before their index, name last.
 
-Manifests travel verbatim. A reference is resolved to bytes once; everything after that goes by digest.
+Manifests travel verbatim unless a destination or the options want another form (`reshape`); then the manifest at the
+destination is a function of the descriptors that its parts got there. A reference is resolved to bytes once; everything
+after that goes by digest.
 A destination that fails leaves with its error and the others go on; the source's faults end the copy for all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from fastcopy import media, platforms
@@ -15,6 +17,7 @@ from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import BadManifest, FastcopyError, PeerError
 from fastcopy.events import BlobKind, ImageDone, ImageStarted, ListStarted, ManifestKind, ManifestWritten
 from fastcopy.manifest import Manifest
+from fastcopy.transfer import reshape
 from fastcopy.transfer.ensure import ensure_blob
 from fastcopy.transfer.reading import MAX_DEPTH, Reader, wanted_platforms
 from fastcopy.transfer.run import Run, Step, blamed
@@ -59,6 +62,8 @@ class ImageCopy:
     targets: list[Destination]
     heads_first: bool = False
     results: dict[Destination, Result] = field(default_factory=dict)
+    _currents: dict[Destination, Digest | None] = field(default_factory=dict)  #: what is learnt of names, once
+    digest_map: dict[str, str] = field(default_factory=dict)  #: manifests that changed: source to destination
 
     async def go(self) -> dict[Destination, Result]:
         """Copy; a destination's name points to the result, or to what it did before and the error is its result."""
@@ -75,15 +80,21 @@ class ImageCopy:
         return [target for target in self.targets if target not in self.results]
 
     async def _go(self) -> None:
-        if self.heads_first and await self._all_unchanged():
+        if len(groups := by_form(self.aboard)) > 1:
+            for targets in groups:
+                self.results |= await ImageCopy(self.run, self.source, targets, self.heads_first).go()
+            return
+        alters = reshape.alters(self.run.copy)
+        if self.heads_first and not alters and await self._all_unchanged():
             return
         top, current = await self._heads()
         wanted = self._wanted(top)
         for target in self.aboard:
-            if wanted and current.get(target) == wanted.digest:
+            if wanted and not alters and current.get(target) == wanted.digest:
                 self._present(target, wanted.digest, wanted.media_type)
         if self.aboard:
-            copied = replace(await self._copy(top, wanted), source_digest=top.digest)
+            there = await self._copy(top, wanted)
+            copied = Copied(there.digest, there.media_type, source_digest=top.digest, digest_map=self.digest_map)
             for target in self.aboard:
                 await self._at(target, target.commit())
             self.results |= dict.fromkeys(self.aboard, copied)
@@ -125,11 +136,13 @@ class ImageCopy:
 
     async def _current_of(self, target: Destination) -> tuple[Digest | None, str]:
         """Never an error: when it cannot be learnt, the copy goes the long way and meets the error there."""
-        try:
+        if target not in self._currents:
             step = Step("reading what is there", target.current, destinations=(target.host,))
-            return await self.run.perform(step), ""
-        except FastcopyError:
-            return None, ""
+            try:
+                self._currents[target] = await self.run.perform(step)
+            except FastcopyError:
+                self._currents[target] = None
+        return self._currents[target], ""
 
     def _wanted(self, top: Manifest) -> Descriptor | None:
         """What a destination's name has to point to for everything to be there; None: that alone proves nothing."""
@@ -140,7 +153,8 @@ class ImageCopy:
             return None
         return top.descriptor if options.multi_arch == "all" else platforms.choose(top, wanted_platforms(options))
 
-    async def _copy(self, top: Manifest, wanted: Descriptor | None) -> Copied:
+    async def _copy(self, top: Manifest, wanted: Descriptor | None) -> Descriptor:
+        """Copy *top*, or what is *wanted* of it; what the destinations' name points to then."""
         if not top.is_index:
             return await self._single(Instance(top, top=True))
         if wanted and wanted.digest != top.digest:
@@ -148,15 +162,23 @@ class ImageCopy:
             return await self._single(Instance(chosen, top=True, platform=str(wanted.platform or "")))
         return await self._list(top, top_level=True)
 
-    async def _list(self, index: Manifest, *, top_level: bool, depth: int = 0) -> Copied:
+    async def _list(self, index: Manifest, *, top_level: bool, depth: int = 0) -> Descriptor:
         if depth > MAX_DEPTH:
             raise BadManifest(f"index {index.digest}: indexes are nested more than {MAX_DEPTH} deep", side="source")
         children = self._selected(index)
         self.run.emit(ListStarted(index.digest, len(children), len(index.children)))
         count = len(children)
-        await gather(*(partial(self._child, each, n, count, depth) for n, each in enumerate(children, 1)))
-        await self._put(index, "list", top_level=top_level)
-        return Copied(index.digest, index.media_type)
+        copies = await gather(*(partial(self._child, each, n, count, depth) for n, each in enumerate(children, 1)))
+        pairs = list(zip(children, copies, strict=True))
+        changed = {old.digest: new for old, new in pairs if new.digest != old.digest}
+        listed = reshape.relisted(index, children, changed, self.aboard[0].accepts, self.run.copy)
+        self._changed(index, listed)
+        await self._put(listed, "list", top_level=top_level)
+        return listed.descriptor
+
+    def _changed(self, old: Manifest, new: Manifest) -> None:
+        if new.digest != old.digest:
+            self.digest_map[old.digest] = new.digest
 
     def _selected(self, index: Manifest) -> tuple[Descriptor, ...]:
         if self.run.copy.multi_arch == "index-only":
@@ -164,19 +186,27 @@ class ImageCopy:
         wanted = self.run.copy.platforms
         return tuple(platforms.select(index, wanted)) if wanted else _once(index.children)
 
-    async def _child(self, what: Descriptor, number: int, count: int, depth: int) -> None:
+    async def _child(self, what: Descriptor, number: int, count: int, depth: int) -> Descriptor:
         manifest = await Reader(self.run, self.source).manifest(what.digest)
         if manifest.is_index:
-            await self._list(manifest, top_level=False, depth=depth + 1)
-        else:
-            await self._single(Instance(manifest, False, str(what.platform or ""), number, count))
+            return await self._list(manifest, top_level=False, depth=depth + 1)
+        return await self._single(Instance(manifest, False, str(what.platform or ""), number, count))
 
-    async def _single(self, it: Instance) -> Copied:
+    async def _single(self, it: Instance) -> Descriptor:
         self.run.emit(ImageStarted(it.manifest.digest, it.platform, it.number, it.count))
-        await self._blobs(it.manifest)
-        await self._put(it.manifest, "manifest", top_level=it.top)
-        self.run.emit(ImageDone(it.manifest.digest))
-        return Copied(it.manifest.digest, it.manifest.media_type)
+        plan = reshape.plan(it.manifest, self.aboard[0].accepts, self.run.copy)
+        if plan is None:
+            await self._blobs(it.manifest)
+            written = it.manifest
+        else:
+            from fastcopy.transfer.reshaping import Reshaping
+
+            reshaping = Reshaping(self.run, self.source, it.manifest, plan)
+            written = await reshaping.go(lambda: self.aboard, self._leave)
+            self._changed(it.manifest, written)
+        await self._put(written, "manifest", top_level=it.top)
+        self.run.emit(ImageDone(written.digest))
+        return reshape.marked(written, it.manifest)
 
     async def _blobs(self, manifest: Manifest) -> None:
         await gather(*(partial(self._blob, manifest, each) for each in manifest.blobs()))
@@ -204,7 +234,8 @@ class ImageCopy:
                 await self.run.perform(self._put_step(target, manifest, top_level))
                 return
             except PeerError as error:
-                again = error.code == "MANIFEST_BLOB_UNKNOWN" and not manifest.is_index
+                made = manifest.digest in self.digest_map.values()  # the source has not all of its blobs
+                again = error.code == "MANIFEST_BLOB_UNKNOWN" and not manifest.is_index and not made
                 if not again or denial == BLOB_DENIALS - 1:
                     self._leave({target: error})
                     return
@@ -232,6 +263,15 @@ class ImageCopy:
             await blamed("destination", waiting)
         except FastcopyError as error:
             self._leave({target: error})
+
+
+def by_form(targets: Iterable[Destination]) -> list[list[Destination]]:
+    """*targets* in groups that take the same forms of an image: what differs is copied apart."""
+    groups: dict[object, list[Destination]] = {}
+    for target in targets:
+        form = (target.accepts.manifests, target.accepts.compression, target.accepts.pinned)
+        groups.setdefault(form, []).append(target)
+    return list(groups.values())
 
 
 def _once(children: Iterable[Descriptor]) -> tuple[Descriptor, ...]:

@@ -7,10 +7,10 @@ was recompressed once in a run is not recompressed again: its new blob is found,
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -30,6 +30,8 @@ from fastcopy.transports.base import BlobReader, Destination, Source, Upload
 
 if TYPE_CHECKING:
     from fastcopy._native import Outlet
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +178,10 @@ class Recoding:
     async def _pour_some(self, flow: Inflow) -> None:
         inlet = self.reader.inlet
         if inlet is not None:
-            await in_thread(partial(flow.pour, inlet), partial(_stop, flow, self.reader))
+            await _apart(partial(flow.pour, inlet), partial(_stop, flow, self.reader))
             return
         while data := await self.reader.read_some():
-            await in_thread(partial(flow.take, data), flow.stop)
+            await _apart(partial(flow.take, data), flow.stop)
 
     async def _reconnect(self, flow: Inflow, failure: FastcopyError, gained: int) -> None:
         self.breaks = 1 if gained >= PROGRESS else self.breaks + 1
@@ -192,7 +194,7 @@ class Recoding:
         self.reader = await blamed("source", self.source.open_blob(self.layer.what, flow.position))
 
     async def _finish(self, flow: Inflow, upload: Upload) -> Recoded:
-        report = await in_thread(flow.finish, flow.stop)
+        report = await _apart(flow.finish, flow.stop)
         _same_diff_id(self.layer, flow.diff_id)
         await self.reader.settle(report if self.reader.inlet is not None else None)
         failure = failure_of_outlet(report, flow.outlet, self.layer.what, self.run.options.stall)
@@ -201,6 +203,21 @@ class Recoding:
         done = Recoded(flow.digest, flow.size, flow.diff_id)
         await blamed("destination", upload.finish(report, done.digest, done.size))
         return done
+
+
+async def _apart(work: Callable[[], T], stop: Callable[[], None]) -> T:
+    """`in_thread` for work that raises domain errors: they do not cross its nursery."""
+
+    def caught() -> T | FastcopyError:
+        try:
+            return work()
+        except FastcopyError as error:
+            return error
+
+    result = await in_thread(caught, stop)
+    if isinstance(result, FastcopyError):
+        raise result
+    return result
 
 
 def _stop(flow: Inflow, reader: BlobReader) -> None:

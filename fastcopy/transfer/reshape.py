@@ -6,13 +6,13 @@ are never converted. Refuses to know how layers are recompressed and manifests r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fastcopy import media
-from fastcopy.convert import artifact_message
-from fastcopy.descriptor import Descriptor
+from fastcopy.convert import artifact_message, index_subset, rewrite_index
+from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import Unsupported
 from fastcopy.manifest import Manifest
 from fastcopy.options import CopyOptions
@@ -22,6 +22,9 @@ _FORCED: Final = {"oci": media.OCI_MANIFEST, "v2s2": media.DOCKER_MANIFEST, "v2s
 _FORCED_LIST: Final = {"oci": media.OCI_INDEX, "v2s2": media.DOCKER_LIST, "v2s1": media.DOCKER_LIST}
 #: After the type it has, an image becomes the first of these that the destination takes.
 _PREFERRED: Final = (media.DOCKER_MANIFEST, media.SCHEMA1_SIGNED, media.OCI_MANIFEST, media.SCHEMA1)
+_WRITTEN: Final = ("gzip", "zstd")
+#: What containers/image writes into an index beside instances with zstd layers, and looks for when it chooses.
+ZSTD_MARK: Final = {"io.github.containers.compression.zstd": "true"}
 _PRESERVING: Final = "Instructed to preserve digests"
 _PINNED: Final = "Destination specifies a digest"
 
@@ -90,6 +93,39 @@ def list_type(index: Manifest, accepts: Accepts, options: CopyOptions) -> str:
     return to
 
 
+def relisted(
+    index: Manifest,
+    kept: Sequence[Descriptor],
+    changed: Mapping[Digest, Descriptor],
+    accepts: Accepts,
+    options: CopyOptions,
+) -> Manifest:
+    """*index* as the destination gets it: of its type, with *changed* children (old digest to new descriptor), and
+    without those that were not *kept* when --strip-removed-platforms says so. Itself when nothing differs.
+    """
+    to = list_type(index, accepts, options)
+    stripped = options.strip_removed_platforms and len(kept) < len(index.children)
+    if to == index.media_type and not changed and not stripped:
+        return index
+    if reason := fixed(accepts, options):
+        raise Unsupported(
+            f'Manifest list must be changed to be written to destination, but we cannot modify it: "{reason}"'
+        )
+    if stripped:
+        made = index_subset(index, {child.digest for child in kept})
+        index = Manifest.parse(made.raw, made.media_type, made.digest)
+    made = rewrite_index(index, changed, to)
+    return Manifest.parse(made.raw, made.media_type, made.digest)
+
+
+def marked(image: Manifest, before: Manifest) -> Descriptor:
+    """How an index points to *image*, made of *before*: with the mark by which readers choose zstd instances."""
+    zstd = any(media.compression(layer.media_type) == "zstd" for layer in image.layers)
+    if image.digest == before.digest or not zstd or image.media_type != media.OCI_MANIFEST:
+        return image.descriptor
+    return replace(image.descriptor, annotations=ZSTD_MARK)
+
+
 def wanted_compression(accepts: Accepts, options: CopyOptions) -> str:
     """What layers have to become at a destination: keep, compress or decompress; --dest-compress has its say."""
     if accepts.compression == "keep" and options.compress is not None:
@@ -109,6 +145,8 @@ def _compression(layer: Descriptor, image: Manifest, accepts: Accepts, options: 
     if wanted != "compress" or (reason and not options.compression_format):
         return ""
     name = options.compression_format
+    if name not in ("", *_WRITTEN):
+        raise Unsupported(f"layers cannot be compressed as {name} in this version of fastcopy, only as gzip or zstd")
     if now == "none":
         return name or "gzip"
     return name if name and name != now else ""
