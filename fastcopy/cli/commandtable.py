@@ -244,6 +244,8 @@ COMMANDS = {
         LOGIN,
         LOGOUT,
         MANIFEST_DIGEST,
+        Command("plan", "Show what a sync would cost", "plan [command options]",
+                refused="costs are not planned yet; `sync --dry-run` shows what would be copied", hidden=True),
         SERVE,
         STANDALONE_SIGN,
         STANDALONE_VERIFY,

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastcopy.cli.call import Call
 from fastcopy.cli.govalues import quote
-from fastcopy.cli.syncing_inputs import Inputs, inputs
+from fastcopy.cli.syncing_inputs import Inputs, inputs, refuse_existing
 from fastcopy.errors import FastcopyError, PartlyDone, UsageError
 
 if TYPE_CHECKING:
     from fastcopy.cli.show import Show
     from fastcopy.cli.syncing_lines import Told
     from fastcopy.events import Event
+    from fastcopy.jobs import Job
     from fastcopy.migrate.report import SyncReport
     from fastcopy.options import Options
 
@@ -81,6 +82,7 @@ async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Op
         dry_run=told.dry_run,
         jobs=wanted.jobs,
         problems=wanted.problems if wanted.form == "list" else (),
+        check=_unchecked if wanted.form == "list" else refuse_existing,
         watch=told,
     )
     try:
@@ -93,6 +95,10 @@ async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Op
         if told.report is not None:
             _finish(call, told.report)
     return report
+
+
+def _unchecked(jobs: Sequence[Job]) -> None:
+    """A list's destinations may exist."""
 
 
 def _heard(show: Show) -> Any:

@@ -6,6 +6,7 @@ Owns skopeo's checks and texts about the sources. Contacts nothing; reads the fi
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -145,6 +146,17 @@ def image_directories(base: str) -> list[str]:
             found.append("" if relative == "." else relative)
             below.clear()
     return found
+
+
+def refuse_existing(jobs: Sequence[Job]) -> None:
+    """Raise FastcopyError when a dir: destination exists: skopeo's sync overwrites no directory.
+
+    skopeo finds out when that image's turn comes; here nothing has been copied yet.
+    """
+    for job in jobs:
+        path = job.destination.removeprefix("dir:")
+        if path != job.destination and Path(path).exists():
+            raise FastcopyError(f"Refusing to overwrite destination directory {quote(path)}", side="us")
 
 
 def _word(word: str | None, what: str, words: tuple[str, ...]) -> str:

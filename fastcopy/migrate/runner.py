@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -31,13 +31,15 @@ class SyncOptions:
     """How a run of many images behaves.
 
     `keep_going`: one failed image does not stop the others. `jobs` are copied as they are, beside what the rules
-    select. `problems` are entries that the list's reader had to leave out; they count as failures.
+    select. `problems` are entries that the list's reader had to leave out; they count as failures. `check` sees the
+    complete set of jobs before anything is copied and may raise.
     """
 
     keep_going: bool = True
     dry_run: bool = False
     jobs: tuple[Job, ...] = ()
     problems: tuple[str, ...] = ()
+    check: Callable[[Sequence[Job]], None] = field(default=lambda jobs: None, compare=False)
     watch: Watcher = field(default_factory=Watcher, compare=False)
 
 
@@ -59,6 +61,7 @@ class Syncing:
         try:
             self.found = await discover(self.engine, rules, self.sync.watch, self.sync.jobs)
             self.found.failures += [Failure("", "", BadConfig(each)) for each in self.sync.problems]
+            self.sync.check(self.found.jobs)
             self.sync.watch.found(self.found)
             if not self.sync.dry_run:
                 await self._copy_all(self.found.jobs)

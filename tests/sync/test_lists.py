@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
+
+import pytest
 
 from tests.cli.support import run
-from tests.copy.world import assert_complete, fresh, image, named
+from tests.copy.world import assert_complete, flags, fresh, image, index, named
 from tests.sync.world import Place, log_lines, moved
 
 
@@ -246,3 +251,66 @@ def test_converted_lists_copy_the_same(place: Place) -> None:
     assert ran.code == 0, ran.err
     assert place.sync("--config", place.file(ran.out, "native.yaml")).code == 0
     assert_complete(place.destination, f"{to}/i0", made)
+
+
+def test_a_destination_that_fails_does_not_keep_the_other_from_arriving(place: Place) -> None:
+    """Two destinations, one of which nobody answers at: exit code 3, the other complete."""
+    base, to = fresh("list/a"), fresh("list/b")
+    (made,) = place.images(base, 1)
+    text = f"{made.ref}={place.destination.host}/{to}/i0\n{made.ref}=127.0.0.1:1/{to}/i0\n"
+    ran = place.sync("--list", place.file(text), "--retry-times=0")
+    assert ran.code == 3
+    assert "2 images: 1 copied, 1 failed" in ran.err
+    assert_complete(place.destination, f"{to}/i0", made)
+
+
+def test_a_list_comes_from_standard_input_too(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--list -``."""
+    base, to = fresh("list/a"), fresh("list/b")
+    (made,) = place.images(base, 1)
+    line = f"{made.ref}={place.destination.host}/{to}/i0\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
+    assert place.sync("--list", "-").code == 0
+    assert_complete(place.destination, f"{to}/i0", made)
+
+
+def test_an_index_takes_every_platform_with_all_and_the_chosen_ones_by_configuration(place: Place) -> None:
+    """--all copies the index; `platform` copies one instance as an image; `platforms` some, and the index."""
+    base, to = fresh("list/a"), fresh("list/b")
+    made = index(place.source, f"{base}/i", "1")
+    assert place.listed(["i:1"], "--all", base=base, to=to).code == 0
+    assert_complete(place.destination, f"{to}/i", made)
+    text = f"""
+fastcopy: 1
+images:
+  - from: {place.source.host}/{base}/i
+    tags: ["1"]
+    platform: linux/arm64
+    to: "{place.destination.host}/{to}/one"
+"""
+    assert place.sync("--config", place.file(text, "sync.yaml")).code == 0
+    assert named(place.destination, f"{to}/one") == made.children[1].digest
+
+
+@pytest.mark.slow
+def test_two_thousand_images_need_little_memory_and_no_request_twice(place: Place) -> None:
+    """Below 200 MiB in all, and one GET per manifest and blob."""
+    base, to = fresh("list/a"), fresh("list/b")
+    count = 2000
+    place.images(base, count, shared=[b"shared" * 100])
+    lines = place.file("".join(f"i{n}:1\n" for n in range(count)))
+    ends = ["--from", f"{place.source.host}/{base}", "--to", f"{place.destination.host}/{to}"]
+    script = (
+        "import resource, sys\n"
+        "from fastcopy.cli import main\n"
+        "code = main(sys.argv)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "sys.exit(code)"
+    )
+    words = ["sync", "-q", "--list", lines, *ends, *flags(place.source, place.destination)]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 200 << 10
+    assert set(moved(place.source, "GET", f"{base}/").values()) == {1}
+    gets = [target for method, target, _ in place.source.requests() if method == "GET" and f"/{base}/" in target]
+    assert len([target for target in gets if "/manifests/" in target]) == count

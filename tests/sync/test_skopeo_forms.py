@@ -191,3 +191,37 @@ def test_wrong_arguments_are_told_before_anything_is_contacted(place: Place, wor
     ran = place.sync(*words)
     assert ran.code != 0
     assert said in ran.fatal
+
+
+def test_to_directories_and_back(place: Place) -> None:
+    """``repo:tag`` directories below the destination; the directories' names make the images' names."""
+    repo, to = _source(place), fresh("forms/b")
+    base = place.files / "media"
+    ran = place.sync("--src=docker", "--dest=dir", f"{place.source.host}/{repo}", str(base))
+    assert ran.code == 0, ran.err
+    name = repo.rpartition("/")[2]
+    assert sorted(path.name for path in base.iterdir()) == [f"{name}:1", f"{name}:2"]
+    back = place.sync("--src=dir", "--dest=docker", str(base), f"{place.destination.host}/{to}")
+    assert back.code == 0, back.err
+    assert 'msg="Synced 2 images from 1 sources"' in back.err
+    assert named(place.destination, f"{to}/{name}", "2") == named(place.source, repo, "2")
+
+
+def test_an_existing_directory_is_refused_before_anything_is_copied(place: Place) -> None:
+    """skopeo copies up to that image and stops there."""
+    repo = _source(place)
+    base = place.files / "media"
+    (base / f"{repo.rpartition('/')[2]}:2").mkdir(parents=True)
+    ran = place.sync("--src=docker", "--dest=dir", "--keep-going", f"{place.source.host}/{repo}", str(base))
+    assert ran.code == 1
+    assert "Refusing to overwrite destination directory" in ran.fatal
+    assert len(list(base.iterdir())) == 1
+
+
+def test_a_directory_without_images_is_told(place: Place) -> None:
+    """skopeo's words, for an empty directory and for none."""
+    (place.files / "empty").mkdir()
+    for path, said in (("empty", "No images to sync found in"), ("none", "Invalid source directory specified: stat")):
+        ran = place.sync("--src=dir", "--dest=docker", str(place.files / path), f"{place.destination.host}/x")
+        assert ran.code == 1
+        assert said in ran.fatal
