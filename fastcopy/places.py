@@ -137,6 +137,19 @@ def open_docker_archive(hosts: Hosts, ref: ArchiveRef) -> DockerArchiveSource:
     return DockerArchiveSource(ref, ArchiveFiles(ref.path, hosts.tmpdir))
 
 
+async def _oci_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination:
+    from fastcopy.transports.oci import OciArchiveDestination
+
+    uncompressed = hosts.copy.accept_uncompressed
+    return await _initialized(ref, lambda: OciArchiveDestination(ref, hosts.tmpdir, uncompressed=uncompressed))
+
+
+async def _docker_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination:
+    from fastcopy.transports.docker_archive import DockerArchiveDestination
+
+    return await _initialized(ref, lambda: DockerArchiveDestination(ref, hosts.tmpdir, hosts.copy.additional_tags))
+
+
 async def _initialized(ref: Ref, make: Callable[[], Destination]) -> Destination:
     """Open a local destination off the loop, with skopeo's words before its errors."""
     try:
@@ -157,4 +170,6 @@ DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "docker": _docker_destination,
     "dir": _dir_destination,
     "oci": _oci_destination,
+    "oci-archive": _oci_archive_destination,
+    "docker-archive": _docker_archive_destination,
 }

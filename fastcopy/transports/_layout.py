@@ -25,9 +25,19 @@ INDEX, MARK = "index.json", "oci-layout"
 MAX_INDEX: Final = 64 << 20
 #: A writer holds the lock for milliseconds; one that holds it this long is stuck.
 LOCK_SECONDS: Final = 60.0
-_MARK_TEXT = b'{"imageLayoutVersion": "1.0.0"}'
+MARK_TEXT = b'{"imageLayoutVersion": "1.0.0"}'
 
 Document = dict[str, Any]
+
+
+def empty() -> Document:
+    """An index without entries."""
+    return {"schemaVersion": 2, "manifests": []}
+
+
+def encoded(document: Document) -> bytes:
+    """*document* as it is written."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def parse(raw: bytes, shown: str) -> Document:
@@ -134,15 +144,15 @@ def locked(room: Room) -> Iterator[None]:
 def load(room: Room) -> Document:
     """The index as it is now, an empty one when there is none; raises BadManifest, LocalError."""
     raw = room.read(INDEX, MAX_INDEX)
-    return {"schemaVersion": 2, "manifests": []} if raw is None else parse(raw, room.shown(INDEX))
+    return empty() if raw is None else parse(raw, room.shown(INDEX))
 
 
 def change(room: Room, changed: Callable[[Document], Document]) -> Document:
     """Replace the index by what *changed* makes of it, under the lock; the new document."""
     with locked(room):
         if room.read(MARK, 1 << 16) is None:
-            room.write(MARK, _MARK_TEXT)
+            room.write(MARK, MARK_TEXT)
         document = changed(load(room))
-        room.write(INDEX, json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode())
+        room.write(INDEX, encoded(document))
         room.sync()
     return document

@@ -1,7 +1,8 @@
-"""docker-archive: - what ``docker save`` and ``podman save`` write, read in place.
+"""docker-archive: - what ``docker save`` and ``podman save`` write, read in place, and written for their ``load``.
 
 The archive has no manifest of the image: it is made here, as containers/image makes it, from ``manifest.json``, the
 config and the layers' diff IDs. Layers are the uncompressed tars inside; each byte is verified against its diff ID.
+Writing leaves out the directories per layer and ``repositories``, which only docker before 1.10 read.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from fastcopy import codecs, media, strictjson
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import BadManifest, ManifestUnknown, Unsupported
-from fastcopy.manifest import MAX_ENTRIES, MAX_MANIFEST
-from fastcopy.names import ArchiveRef
+from fastcopy.errors import BadManifest, BadName, ManifestUnknown, Unsupported
+from fastcopy.manifest import MAX_ENTRIES, MAX_MANIFEST, Manifest
+from fastcopy.names import ArchiveRef, parse_docker, with_default_tag
 from fastcopy.transports import _tar
 from fastcopy.transports._archive import ArchiveFiles
-from fastcopy.transports.base import BlobReader, RawManifest, Source, verified
+from fastcopy.transports._archive_out import ArchiveDestination
+from fastcopy.transports._local import in_thread
+from fastcopy.transports.base import Accepts, BlobReader, RawManifest, Source, verified
 
 MANIFEST: Final = "manifest.json"
 #: ``manifest.json`` names every layer of every image: 1000 images of 100 layers are 10 MB.
@@ -73,9 +78,6 @@ def choose(items: list[Item], ref: ArchiveRef) -> Item:
 
 
 def _normal(tag: str) -> str:
-    from fastcopy.errors import BadName
-    from fastcopy.names import parse_docker, with_default_tag
-
     try:
         return str(with_default_tag(parse_docker(tag)))
     except BadName:
@@ -172,3 +174,46 @@ class DockerArchiveSource(Source):
 
     async def close(self) -> None:
         self._files.close()
+
+
+class DockerArchiveDestination(ArchiveDestination):
+    """Writes one image into a new archive, under the name of the reference and *more* tags."""
+
+    accepts = Accepts(
+        frozenset({media.DOCKER_MANIFEST}), parallel=False, compression="decompress", several=False, verifies=False
+    )
+
+    def __init__(self, ref: ArchiveRef, tmpdir: Path | None, more: Sequence[str] = ()) -> None:
+        if ref.index >= 0:
+            raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
+        if os.path.isfile(ref.path) and os.path.getsize(ref.path):
+            raise Unsupported("docker-archive doesn't support modifying existing images")
+        tags = ([ref.name] if ref.name else []) + [str(with_default_tag(parse_docker(each))) for each in more]
+        self._tags = list(dict.fromkeys(tags))
+        self._top: Manifest | None = None
+        super().__init__(str(ref), ref.path, tmpdir)
+
+    def member(self, what: Descriptor, digest: Digest) -> str:
+        return digest.hex + (".tar" if media.compression(what.media_type) else ".json")
+
+    async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
+        manifest = Manifest.parse(raw, media_type, digest)
+        if not top or media_type not in self.accepts.manifests:
+            raise Unsupported(f"{self.name} holds single images of Docker's format only, not {media_type}")
+        packed = [layer.media_type for layer in manifest.layers if media.compression(layer.media_type) != "none"]
+        if packed:
+            raise Unsupported(f"{self.name} holds uncompressed layers only, not {packed[0]}")
+        self._top = manifest
+
+    async def commit(self) -> None:
+        assert self._top is not None
+        assert self._top.config is not None
+        item = {
+            "Config": self.member(self._top.config, self._top.config.digest),
+            "RepoTags": self._tags or None,
+            "Layers": [self.member(layer, layer.digest) for layer in self._top.layers],
+        }
+        data = json.dumps([item], separators=(",", ":")).encode()
+        async with self.writer.free:
+            self.writer.add(MANIFEST, data)
+            await in_thread(self.writer.finish)

@@ -14,6 +14,7 @@ from fastcopy.errors import FastcopyError, Unsupported
 from fastcopy.manifest import MAX_MANIFEST, Manifest
 from fastcopy.names import ArchiveRef, OciRef
 from fastcopy.transports import _layout as layout
+from fastcopy.transports._archive_out import ArchiveDestination
 from fastcopy.transports._files import DirectoryFiles, Files
 from fastcopy.transports._local import FileUpload, Room, holds, in_thread
 from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
@@ -122,6 +123,41 @@ class OciDestination(Destination):
     async def close(self) -> None:
         for room in (*self._rooms.values(), self._blobs, self._room):
             room.close()
+
+
+class OciArchiveDestination(ArchiveDestination):
+    """Writes a layout of one image as a new archive, which replaces the file that was there."""
+
+    def __init__(self, ref: ArchiveRef, tmpdir: Path | None, *, uncompressed: bool = False) -> None:
+        if ref.index >= 0:
+            raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
+        compression = "keep" if uncompressed else "compress"
+        self.accepts = Accepts(OCI_ONLY, parallel=False, compression=compression, verifies=False)
+        self._name = ref.name
+        self._top: Descriptor | None = None
+        super().__init__(str(ref), ref.path, tmpdir)
+
+    def member(self, what: Descriptor, digest: Digest) -> str:
+        return "blobs/" + below_blobs(digest)
+
+    async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
+        if media_type not in self.accepts.manifests:
+            raise Unsupported(f"{self.name} holds OCI manifests only, not {media_type}")
+        what = Descriptor(digest, len(raw), media_type)
+        await self.write_blob(what, raw)
+        if top:
+            self._top = what
+
+    async def commit(self) -> None:
+        async with self.writer.free:
+            await in_thread(self._commit)
+
+    def _commit(self) -> None:
+        assert self._top is not None
+        document = layout.entered(layout.empty(), self._top, self._name)
+        self.writer.add(layout.MARK, layout.MARK_TEXT)
+        self.writer.add(layout.INDEX, layout.encoded(document))
+        self.writer.finish()
 
 
 async def delete_image(ref: OciRef, shared: Path | None = None) -> None:
