@@ -135,7 +135,8 @@ async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> 
     """Whether the blob is there, or can be mounted from *origin*; None: it has to be brought."""
     if run.known.has(target.host, target.place, what.digest):
         return Arrival("present")
-    if origin and await blamed("destination", target.mount(what, origin)):
+    mounted = bool(origin) and await blamed("destination", target.mount(what, origin))
+    if mounted:
         return Arrival("mounted", origin)
     there = await blamed("destination", target.has_blob(what))
     return Arrival("present") if there else None
