@@ -25,7 +25,7 @@ def _bash(tmp_path: Path, words: list[str]) -> list[str]:
     ("words", "expected"),
     [
         (["fastcopy", "ins"], {"inspect"}),
-        (["fastcopy", "copy", "--dest-compr"], {"--dest-compress"}),
+        (["fastcopy", "copy", "--dest-compr"], {"--dest-compress", "--dest-compress-format", "--dest-compress-level"}),
         (["fastcopy", "copy", "--progress", ""], {"auto", "tty", "plain", "json", "none"}),
         (["fastcopy", "copy", "docker-"], {"docker-archive:", "docker-daemon:"}),
         (["fastcopy", "--debug", "list-tags", "--no-"], {"--no-creds"}),
