@@ -20,5 +20,7 @@ async def run(call: Call) -> int:
     try:
         await delete_async(image, call.options(), trace=call.trace)
     except ManifestUnknown:
-        raise FastcopyError(_MISSING.format(with_default_tag(ref) if isinstance(ref, DockerRef) else ref)) from None
+        if not isinstance(ref, DockerRef):
+            raise
+        raise FastcopyError(_MISSING.format(with_default_tag(ref))) from None
     return 0

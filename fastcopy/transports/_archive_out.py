@@ -30,15 +30,25 @@ if TYPE_CHECKING:
 _COPIED = 1 << 20
 
 
+def is_stream(path: str) -> bool:
+    """Whether *path* is written into as it is: a pipe, a device, or an open file (``/dev/stdout``, ``/dev/fd/3``).
+
+    Anything else is replaced by a rename; doing that to ``/dev/stdout`` would replace the system's own link.
+    """
+    if os.path.normpath(os.path.abspath(path)).startswith(("/dev/", "/proc/")):
+        return True
+    return os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
+
+
 class ArchiveWriter:
     """The file; `free` is held by whoever writes a member."""
 
     def __init__(self, path: str, tmpdir: Path | None) -> None:
-        self._path = path
+        self._pipe = is_stream(path)
+        self._path = path if self._pipe else os.path.realpath(path)
         self._end = 0
         self.free = trio.Semaphore(1)
-        self._pipe = os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode)
-        directory = str(tmpdir or DEFAULT_TMPDIR) if self._pipe else os.path.dirname(os.path.abspath(path))
+        directory = str(tmpdir or DEFAULT_TMPDIR) if self._pipe else os.path.dirname(self._path)
         with explained("open", path):
             self.fd, self._temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=directory)
             os.fchmod(self.fd, 0o644)

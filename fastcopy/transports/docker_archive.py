@@ -22,7 +22,7 @@ from fastcopy.manifest import MAX_ENTRIES, MAX_MANIFEST, Manifest
 from fastcopy.names import ArchiveRef, parse_docker, with_default_tag
 from fastcopy.transports import _tar
 from fastcopy.transports._archive import ArchiveFiles
-from fastcopy.transports._archive_out import ArchiveDestination
+from fastcopy.transports._archive_out import ArchiveDestination, is_stream
 from fastcopy.transports._local import in_thread
 from fastcopy.transports.base import Accepts, BlobReader, RawManifest, Source, verified
 
@@ -186,7 +186,7 @@ class DockerArchiveDestination(ArchiveDestination):
     def __init__(self, ref: ArchiveRef, tmpdir: Path | None, more: Sequence[str] = ()) -> None:
         if ref.index >= 0:
             raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
-        if os.path.isfile(ref.path) and os.path.getsize(ref.path):
+        if not is_stream(ref.path) and os.path.isfile(ref.path) and os.path.getsize(ref.path):
             raise Unsupported("docker-archive doesn't support modifying existing images")
         tags = ([ref.name] if ref.name else []) + [str(with_default_tag(parse_docker(each))) for each in more]
         self._tags = list(dict.fromkeys(tags))

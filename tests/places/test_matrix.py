@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,24 @@ def test_a_layers_compression_is_kept_where_both_sides_allow(tmp_path: Path) -> 
     api.copy(f"docker-archive:{path}", f"oci:{tmp_path}/o:1", options)
     for layer in it.tars:
         assert (tmp_path / "o/blobs" / made.digest_of(layer).replace(":", "/")).read_bytes() == layer
+
+
+@pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
+@pytest.mark.parametrize("into", ["pipe", "file"])
+def test_an_archive_goes_to_standard_output(kind: str, into: str, tmp_path: Path) -> None:
+    """/dev/stdout may be a pipe or a file; the link of that name stays what it is."""
+    made.directory(tmp_path / "start", made.image())
+    before = os.readlink("/dev/stdout")
+    program = [sys.executable, "-m", "fastcopy", "--insecure-policy", "copy", "-q", f"dir:{tmp_path}/start"]
+    with open(tmp_path / "out.tar", "wb") as out:
+        ran = subprocess.run(
+            [*program, f"{kind}:/dev/stdout:it"],
+            check=True,
+            stdout=subprocess.PIPE if into == "pipe" else out,
+            timeout=100,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        out.write(ran.stdout or b"")
+    assert os.readlink("/dev/stdout") == before
+    api.inspect(f"{kind}:{tmp_path}/out.tar:it", Options(run=made.HASTY))
