@@ -176,6 +176,24 @@ class CopyDone:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncPlanned:
+    """Everything that a run of many images is going to copy is known by name: `images` from `sources` places."""
+
+    images: int
+    sources: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedImage:
+    """One of many images is settled: `status` is copied, present or failed, `digest` that of its destination."""
+
+    source: str
+    destination: str
+    status: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncDone:
     """A run of many images is over; `totals` as in its report, without the single images."""
 
@@ -202,6 +220,8 @@ Event = (
     | ImageDone
     | ImageFailed
     | CopyDone
+    | SyncPlanned
+    | SyncedImage
     | SyncDone
     | Message
 )

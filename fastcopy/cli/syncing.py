@@ -67,8 +67,17 @@ def _show(call: Call, wanted: Inputs) -> Show:
     show = choose(mode, call.streams, call.log, quiet=quiet, shim=call.shim)
     silent = (Summary, Lines) if wanted.form == "list" else (Summary,)
     show.listeners = tuple(each for each in show.listeners if not isinstance(each, silent))
+    if wanted.form == "list":
+        _only_live(show)
     call.show = show
     return show
+
+
+def _only_live(show: Show) -> None:
+    """Thousands of blobs leave no line each above the bars: the log has one per image."""
+    for listener in show.listeners:
+        if hasattr(listener, "stand"):
+            listener.stand = lambda event: []
 
 
 async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Options) -> SyncReport:

@@ -12,7 +12,7 @@ import trio
 
 from fastcopy.engine import Engine
 from fastcopy.errors import BadConfig, FastcopyError, Unsupported
-from fastcopy.events import ImageFailed, SyncDone
+from fastcopy.events import ImageFailed, SyncDone, SyncedImage, SyncPlanned
 from fastcopy.jobs import Job, Rule, Settings
 from fastcopy.migrate.discover import Discovery, discover
 from fastcopy.migrate.report import Failure, Outcome, Status, SyncReport
@@ -63,6 +63,7 @@ class Syncing:
             self.found.failures += [Failure("", "", BadConfig(each)) for each in self.sync.problems]
             self.sync.check(self.found.jobs)
             self.sync.watch.found(self.found)
+            self.engine.run.emit(SyncPlanned(len(self.found.jobs), self.found.sources))
             if not self.sync.dry_run:
                 await self._copy_all(self.found.jobs)
         finally:
@@ -107,6 +108,7 @@ class Syncing:
             outcome = Outcome(job, status, result.digest, result.source_digest or result.digest)
         self.outcomes[job] = outcome
         self.sync.watch.ended(outcome)
+        self.engine.run.emit(SyncedImage(job.source, job.destination, outcome.status, outcome.digest))
 
     async def _copy(self, group: list[Job]) -> dict[Job, Result]:
         first, engine = group[0], self.engine

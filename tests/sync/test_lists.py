@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from fastcopy.cli.show.plain import plain_text
+from fastcopy.cli.show.progress import Progress
+from fastcopy.events import CopyStarted, Snapshot, SyncedImage, SyncPlanned
 from tests.cli.support import run
 from tests.copy.world import assert_complete, flags, fresh, image, index, named
 from tests.sync.world import Place, log_lines, moved
@@ -190,6 +193,41 @@ def test_json_lines_end_with_the_totals(place: Place) -> None:
     assert events[0]["event"] == "copy-started"
     assert events[-1]["event"] == "sync-done"
     assert events[-1]["totals"]["counts"] == {"copied": 1}
+    assert [each["status"] for each in events if each["event"] == "synced-image"] == ["copied"]
+
+
+def test_bars_of_a_list_leave_no_line_per_blob(place: Place) -> None:
+    """On a terminal the log's line per image is all that stays."""
+    base, to = fresh("list/a"), fresh("list/b")
+    place.images(base, 2)
+    ran = place.listed(["i0:1", "i1:1"], "--progress", "tty", base=base, to=to)
+    assert ran.code == 0
+    assert "Copying blob" not in ran.out + ran.err
+    assert "Copied 2/2" in ran.err
+
+
+def test_an_estimate_says_at_least_while_images_are_left() -> None:
+    """Their blobs are not known yet; the last image's estimate needs no such word."""
+    progress = Progress()
+    progress.event(CopyStarted("", "", _Meters()))
+    progress.event(SyncPlanned(images=2, sources=1))
+    progress.sample(0.0)
+    progress.sample(1.0)
+    assert plain_text(progress).endswith("0 of 2 images, at least 5.0s left")
+    for number in range(2):
+        progress.event(SyncedImage(f"s{number}", f"d{number}", "copied"))
+    assert plain_text(progress).endswith("2 of 2 images, 5.0s left")
+
+
+class _Meters:
+    """A hundred bytes a second, five hundred to go."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def snapshot(self) -> Snapshot:
+        self.calls += 1
+        return Snapshot(bytes_in=100 * self.calls, planned=500)
 
 
 def test_a_configuration_copies_to_several_places_for_one_download(place: Place) -> None:

@@ -34,11 +34,12 @@ class Bars:
         self._first: float | None = None
         self._progress = Progress()
         self._live: Live | None = None
+        self.stand = standing  #: an event's standing lines
 
     def event(self, event: Event) -> None:
         """Count, and leave a standing line where the event ends something."""
         self._progress.event(event)
-        for line in standing(event):
+        for line in self.stand(event):
             self.above(line, self._write)
 
     def above(self, text: str, otherwise: Callable[[str], None]) -> None:
@@ -138,11 +139,11 @@ def bar(part: float, width: int) -> str:
 
 
 def _total_row(progress: Progress) -> str:
-    snapshot, eta = progress.last, progress.eta
+    snapshot = progress.last
     parts = [f"Total {size(progress.moved)}"]
     if snapshot.planned:
         percent = min(100, 100 * progress.moved // snapshot.planned)
         parts = [f"Total {size(progress.moved)} / {size(snapshot.planned)} | {percent}%"]
-    parts += [rate(progress.total.value)] + ([f"{seconds(eta)} left"] if eta is not None else [])
+    parts += [rate(progress.total.value), *progress.left]
     count = sum(progress.done.values())
-    return " | ".join([*parts, f"{count} {'blob' if count == 1 else 'blobs'} done"])
+    return " | ".join([*parts, *progress.of_many, f"{count} {'blob' if count == 1 else 'blobs'} done"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastcopy.cli.show.progress import Progress
-from fastcopy.cli.show.units import rate, seconds, size
+from fastcopy.cli.show.units import rate, size
 from fastcopy.events import Event
 
 #: Seconds between lines: a day of copying makes a log that can still be read.
@@ -35,10 +35,10 @@ class Plain:
 
 def plain_text(progress: Progress) -> str:
     """``412.3MiB of 1.0GiB, 180.2 MiB/s, 3 blobs in flight, 4.1s left``."""
-    snapshot, eta = progress.last, progress.eta
+    snapshot = progress.last
     known = f" of {size(snapshot.planned)}" if snapshot.planned else ""
     parts = [f"{size(progress.moved)}{known}", rate(progress.total.value)]
     parts.append(f"{len(snapshot.active)} {'blob' if len(snapshot.active) == 1 else 'blobs'} in flight")
-    parts += [f"{seconds(eta)} left"] if eta is not None else []
+    parts += [*progress.of_many, *progress.left]
     parts += [f"waiting for {what}" for what in snapshot.waiting]
     return ", ".join(parts)

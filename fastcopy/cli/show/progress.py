@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from fastcopy.events import BlobDone, BlobMeter, BlobStarted, CopyStarted, Event, How, Meters, Snapshot
+from fastcopy.cli.show.units import seconds
+from fastcopy.events import (
+    BlobDone,
+    BlobMeter,
+    BlobStarted,
+    CopyStarted,
+    Event,
+    How,
+    Meters,
+    Snapshot,
+    SyncedImage,
+    SyncPlanned,
+)
 
 #: A rate is measured over this many seconds: long enough not to flicker, short enough to notice a stall.
 WINDOW = 3.0
@@ -44,12 +56,18 @@ class Progress:
     last: Snapshot = field(default_factory=Snapshot)
     total: Speed = field(default_factory=Speed)
     meters: Meters | None = None
+    images: int = 0  #: of a run of many; 0: a single one
+    images_done: int = 0
     _speeds: dict[str, Speed] = field(default_factory=dict)
 
     def event(self, event: Event) -> None:
         """Count one event."""
         if isinstance(event, CopyStarted):
             self.meters = event.meters
+        elif isinstance(event, SyncPlanned):
+            self.images = event.images
+        elif isinstance(event, SyncedImage):
+            self.images_done += 1
         elif isinstance(event, BlobStarted):
             self.started[event.digest] = event
         elif isinstance(event, BlobDone):
@@ -80,6 +98,18 @@ class Progress:
     def eta(self) -> float | None:
         """Seconds until everything planned so far is there; None when that cannot be said."""
         return _eta(self.last.planned - self.moved, self.total.value)
+
+    @property
+    def left(self) -> list[str]:
+        """The estimate in words; of many images the blobs of those not begun are not known yet."""
+        if self.eta is None:
+            return []
+        return [f"{'at least ' if self.images_done < self.images else ''}{seconds(self.eta)} left"]
+
+    @property
+    def of_many(self) -> list[str]:
+        """How many images of many are done, in words."""
+        return [f"{self.images_done} of {self.images} images"] if self.images else []
 
     def blob_eta(self, meter: BlobMeter) -> float | None:
         """Seconds until one blob is complete."""
