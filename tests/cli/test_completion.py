@@ -47,7 +47,8 @@ def test_fish_takes_the_script_and_completes(tmp_path: Path) -> None:
         ["fish", "-c", f"source {script}; complete -C 'fastcopy copy --dest-compr'"],
         capture_output=True, text=True, check=True, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
-    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == ["--dest-compress"]
+    expected = ["--dest-compress", "--dest-compress-format", "--dest-compress-level"]
+    assert [line.partition("\t")[0] for line in done.stdout.splitlines()] == expected
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
