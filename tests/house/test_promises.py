@@ -26,3 +26,13 @@ def test_every_test_that_is_named_exists() -> None:
         if not (ROOT / file).exists() or test not in {each.name for each in functions(ROOT / file)}
     ]
     assert gone == []
+
+
+def test_what_the_decisions_name_exists() -> None:
+    """Pages of docs/decisions that point at tests point at real ones."""
+    for page in sorted((ROOT / "docs" / "decisions").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for file, test in TEST.findall(text):
+            assert test in {each.name for each in functions(ROOT / file)}, (page.name, file, test)
+        for file in re.findall(r"`(tests/[\w/]+\.py)`", text):
+            assert (ROOT / file).exists(), (page.name, file)
