@@ -22,7 +22,7 @@ from fastcopy.transfer.ensure import ensure_blob
 from fastcopy.transfer.reading import MAX_DEPTH, Reader, wanted_platforms
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
-from fastcopy.transports.base import Destination, Source
+from fastcopy.transports.base import Accepts, Destination, Source
 
 #: A registry that stores blobs eventually may deny for a moment that it has them (ECR, protocol reference 3.4).
 BLOB_DENIALS = 3
@@ -171,7 +171,7 @@ class ImageCopy:
         copies = await gather(*(partial(self._child, each, n, count, depth) for n, each in enumerate(children, 1)))
         pairs = list(zip(children, copies, strict=True))
         changed = {old.digest: new for old, new in pairs if new.digest != old.digest}
-        listed = reshape.relisted(index, children, changed, self.aboard[0].accepts, self.run.copy)
+        listed = reshape.relisted(index, children, changed, self._accepts(), self.run.copy)
         self._changed(index, listed)
         await self._put(listed, "list", top_level=top_level)
         return listed.descriptor
@@ -194,7 +194,7 @@ class ImageCopy:
 
     async def _single(self, it: Instance) -> Descriptor:
         self.run.emit(ImageStarted(it.manifest.digest, it.platform, it.number, it.count))
-        plan = reshape.plan(it.manifest, self.aboard[0].accepts, self.run.copy)
+        plan = reshape.plan(it.manifest, self._accepts(), self.run.copy)
         if plan is None:
             await self._blobs(it.manifest)
             written = it.manifest
@@ -257,6 +257,13 @@ class ImageCopy:
             self.run.known.forget(target.host, target.place, what.digest)
         for what in manifest.blobs():
             self._leave(await ensure_blob(self.run, self.source, [target], what, "blob"))
+
+    def _accepts(self) -> Accepts:
+        """What the destinations on board take. Between registries nothing is compressed unasked: digests stay."""
+        accepts = self.aboard[0].accepts
+        if accepts.compression == "compress" and self.source.host and not self.run.copy.compression_format:
+            return replace(accepts, compression="keep")
+        return accepts
 
     async def _at(self, target: Destination, waiting: Awaitable[None]) -> None:
         try:

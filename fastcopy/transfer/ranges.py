@@ -1,7 +1,7 @@
 """One large blob over several connections: closed ranges fill a ring, one thread drains it in order into the uploads.
 
 It begins as one connection that reads the first piece. Only if that piece shows that the source's connection is what
-limits (slow, and the pump waited for it) does it ramp: two fillers, four, ... as long as throughput grows; a refusal
+limits (slow, and the pump waited for it) does it ramp: four fillers, eight, ... as long as throughput grows; a refusal
 (429) ends the ramp. Otherwise the rest comes over one connection, as on the plain road.
 A range that fails is retried alone; one that holds up the ring while the others move is cut and asked for anew.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: Smaller blobs are over before a ramp pays; the scheduler runs several at once anyway (protocol reference 5.3).
 RANGED_MIN: Final = 64 << 20
 #: Read first, over one connection: long enough to leave slow start, short beside what follows.
-FIRST_PIECE: Final = 8 << 20
+FIRST_PIECE: Final = 4 << 20
 #: A piece costs one round trip: at 20 MB/s and 30 ms, 4 MiB take 200 ms. Larger ones only need a larger ring.
 PIECE: Final = 4 << 20
 #: A connection that yields this many bytes per second is not what limits: AWS counts one per 85 to 90 MB/s, a shared
@@ -130,7 +130,7 @@ class Widening:
     window: int
     holes: list[tuple[int, int]] = field(default_factory=list)
     fillers: set[Filler] = field(default_factory=set)
-    wanted: int = 2
+    wanted: int = 4
     ceiling: int = MOST
     working: int = 0
     failures: int = 0
