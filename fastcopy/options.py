@@ -59,7 +59,6 @@ class CopyOptions:
     compress: bool | None = None  #: dir: only; True compress, False decompress
     compression_format: str = ""
     compression_level: int | None = None
-    force_compression: bool = False
     accept_uncompressed: bool = False
     additional_tags: tuple[str, ...] = ()
 

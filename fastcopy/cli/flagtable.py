@@ -105,7 +105,8 @@ DESTINATION = (
     Flag("dest-decompress", BOOL, "Decompress tarball image layers when saving to directory using the 'dir' transport. "
          "(default is same compression type as source)", to="<copy.compress>"),
     Flag("dest-force-compress-format", BOOL, "Force exclusive use of the compression algorithm set in "
-         "--dest-compress-format", to="copy.force_compression"),
+         "--dest-compress-format",
+         no_effect="every layer that has another compression than --dest-compress-format is recompressed in any case"),
     Flag("dest-oci-accept-uncompressed-layers", BOOL, "Allow uncompressed image layers when saving to an OCI image "
          "using the 'oci' transport. (default is to compress things that aren't compressed)",
          to="copy.accept_uncompressed"),
