@@ -9,7 +9,7 @@ A destination that fails leaves with its error and the others go on; the source'
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from fastcopy import media, platforms
