@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from fastcopy.errors import FastcopyError, Unsupported
-from fastcopy.names import ArchiveRef, DirRef, DockerRef, OciRef, Ref, image_name, with_default_tag
+from fastcopy.names import ArchiveRef, DirRef, DockerRef, OciRef, Ref, TarballRef, image_name, with_default_tag
 from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
@@ -137,6 +137,12 @@ def open_docker_archive(hosts: Hosts, ref: ArchiveRef) -> DockerArchiveSource:
     return DockerArchiveSource(ref, ArchiveFiles(ref.path, hosts.tmpdir))
 
 
+async def _tarball_source(hosts: Hosts, ref: TarballRef) -> Source:
+    from fastcopy.transports.tarball import TarballSource
+
+    return TarballSource(ref)
+
+
 async def _oci_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination:
     from fastcopy.transports.oci import OciArchiveDestination
 
@@ -165,6 +171,7 @@ SOURCES: dict[str, Callable[[Hosts, Any], Awaitable[Source]]] = {
     "oci": _oci_source,
     "oci-archive": _oci_archive_source,
     "docker-archive": _docker_archive_source,
+    "tarball": _tarball_source,
 }
 DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "docker": _docker_destination,
