@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError
 
 HERE = Path(__file__).parent
 NATIVE = Path("fastcopy/_native")
@@ -48,7 +50,22 @@ def extensions() -> list[Extension]:
     kernels = ["base.c", "tls.c", "h2.c", "inlet.c", "outlet.c", "outlet_h2.c", "rate.c", "ring.c", "pump.c", "feed.c"]
     modules = [extension("digest", ["sha.c"]), extension("pump", kernels)]
     built: list[Extension] = cythonize(modules, build_dir="build/cython", language_level=3)
+    for each in built:
+        each.optional = not REQUIRED
     return built
 
 
-setup(ext_modules=extensions())
+class BuildWhatWorks(build_ext):
+    """setuptools forgives an optional extension a compiler that fails, but not one that is missing (OSError)."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build one, or say why not."""
+        try:
+            super().build_extension(ext)
+        except (BaseError, CCompilerError, OSError) as error:
+            if REQUIRED:
+                raise
+            self.warn(f"{ext.name} is not built, its plain twin serves: {error}")
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildWhatWorks})
