@@ -17,6 +17,8 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 _PEERS = ("docker-registry", "skopeo")
+#: What tests/install_tools.sh can install; Go runs where it is present (the conformance suite).
+_INSTALLABLE = {*_PEERS, "gpg"}
 _MUST = os.environ.get("CI") == "true" or os.environ.get("FASTCOPY_REQUIRE_REAL") == "1"
 _absent: dict[str, int] = {}
 
@@ -30,7 +32,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     for name in missing:
         _absent[name] = _absent.get(name, 0) + 1
-    if _MUST:
+    if _MUST and set(missing) & _INSTALLABLE:
         pytest.fail(f"{', '.join(missing)} not installed, and CI=true or FASTCOPY_REQUIRE_REAL=1 demands it")
     pytest.skip(f"{', '.join(missing)} not installed")
 
