@@ -7,6 +7,8 @@ import gzip
 import lzma
 import random
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import pyzstd
@@ -19,7 +21,12 @@ from fastcopy.errors import IntegrityError, Unsupported, UsageError
 
 FORMATS = ("none", "gzip", "zstd")
 #: What an independent library makes of a blob, by the word of `sniff`.
-PACKERS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": pyzstd.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": pyzstd.compress,
+}
 #: Compressible, longer than several blocks, not a multiple of one.
 TEXT = b"".join(b"%d beside %d\n" % (n, n * n) for n in range(200_000))
 
@@ -34,9 +41,9 @@ def encoded(data: bytes, compression: str, level: int | None = None, workers: in
     return b"".join(pieces)
 
 
-def decoded(data: bytes, compression: str, step: int = 100_000, **more: object) -> bytes:
+def decoded(data: bytes, compression: str, step: int = 100_000, **more: Any) -> bytes:
     """*data* through a decoder, *step* bytes at a time."""
-    decoder = codecs.decoder(compression, **more)  # type: ignore[arg-type]
+    decoder = codecs.decoder(compression, **more)
     pieces = [piece for at in range(0, len(data), step) for piece in decoder.feed(data[at : at + step])]
     decoder.finish()
     assert all(len(piece) <= codecs.PIECE for piece in pieces)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 import pytest
 
 from fastcopy.errors import Unsupported
+from tests.cli.support import run
 from tests.copy import world
 from tests.copy.world import DOCKER, DOCKER_LIST, OCI, OCI_INDEX, Pair, fresh
 from tests.recode import images
@@ -16,7 +18,7 @@ from tests.registries import Registry
 SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 
-def copied(pair: Pair, made: world.Made, **more: object) -> str:
+def copied(pair: Pair, made: world.Made, **more: Any) -> str:
     """Copy, or raise what went wrong; the repository it went to."""
     repo = fresh("formats/to")
     outcome = pair.copy(made, repo, **more)
@@ -75,7 +77,7 @@ def test_removed_platforms_are_stripped_when_asked(pair: Pair) -> None:
     from fastcopy.descriptor import Platform
 
     made = world.index(pair.source)
-    some = {"multi_arch": "all", "platforms": (Platform("linux", "arm64"),)}
+    some: dict[str, Any] = {"multi_arch": "all", "platforms": (Platform("linux", "arm64"),)}
     repo = copied(pair, made, strip_removed_platforms=True, **some)
     found, _ = images.manifest(pair.destination, repo)
     assert [each["digest"] for each in found["manifests"]] == [made.children[1].digest]
@@ -98,7 +100,10 @@ def test_an_artifact_is_never_converted(pair: Pair) -> None:
 
 def test_preserved_digests_refuse_conversion(pair: Pair) -> None:
     """With the type that would be needed and the reason."""
-    for made, more in ((images.image(pair.source), {}), (world.index(pair.source), {"multi_arch": "all"})):
+    for made, more in (
+        (images.image(pair.source), dict[str, Any]()),
+        (world.index(pair.source), {"multi_arch": "all"}),
+    ):
         outcome = pair.copy(made, fresh("formats/no"), format="v2s2", preserve_digests=True, **more)
         assert isinstance(outcome.error, Unsupported)
         assert 'we cannot modify it: "Instructed to preserve digests"' in outcome.error.message
@@ -107,7 +112,7 @@ def test_preserved_digests_refuse_conversion(pair: Pair) -> None:
 def test_a_digest_as_destination_refuses_conversion(pair: Pair) -> None:
     """Another manifest cannot have that digest."""
     made = images.image(pair.source)
-    ran = world.run(
+    ran = run(
         "copy", *world.flags(pair.source, pair.destination), "--format=v2s2", made.ref,
         f"docker://{pair.destination.host}/formats/pinned@{made.digest}",
     )  # fmt: skip

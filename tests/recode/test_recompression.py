@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
+from typing import Any
 
 import pytest
 import trio
@@ -19,7 +21,7 @@ from tests.recode.images import TARS
 ZSTD_LAYER = OCI_LAYER.replace("gzip", "zstd")
 
 
-def copied(pair: Pair, made: world.Made, **more: object) -> tuple[str, world.Outcome]:
+def copied(pair: Pair, made: world.Made, **more: Any) -> tuple[str, world.Outcome]:
     """Copy, or raise what went wrong; the repository it went to."""
     repo = fresh("recode/to")
     outcome = pair.copy(made, repo, **more)
@@ -96,18 +98,16 @@ def test_the_same_layer_is_recompressed_once(pair: Pair) -> None:
 
 def test_an_index_points_to_what_its_instances_became(pair: Pair) -> None:
     """Children first, then the list with their new digests and the mark of zstd."""
-    made = world.index(pair.source)
     gzipped = [images.image(pair.source, config=images.config(*TARS, architecture=name)) for name in ("amd64", "arm64")]
-    assert made.children
     repo = gzipped[0].repo
-    entries = []
+    entries: list[dict[str, Any]] = []
     with pair.source.client() as probe:
         for child in gzipped:
             for data in child.blobs.values():
                 probe.push_blob(repo, data)
             probe.push_manifest(repo, child.digest, child.raw, child.media_type)
             entries.append(child.entry | {"platform": {"os": "linux", "architecture": f"a{len(entries)}"}})
-        raw = world.json.dumps({"schemaVersion": 2, "mediaType": world.OCI_INDEX, "manifests": entries}).encode()
+        raw = json.dumps({"schemaVersion": 2, "mediaType": world.OCI_INDEX, "manifests": entries}).encode()
         probe.push_manifest(repo, "all", raw, world.OCI_INDEX)
     index = world.Made(pair.source, repo, "all", raw, world.OCI_INDEX, {})
     to, outcome = copied(pair, index, compression_format="zstd", multi_arch="all")
@@ -120,7 +120,7 @@ def test_an_index_points_to_what_its_instances_became(pair: Pair) -> None:
         assert images.layers(pair.destination, to, entry["digest"]) == list(TARS)
 
 
-def fails(pair: Pair, made: world.Made, **more: object) -> Exception:
+def fails(pair: Pair, made: world.Made, **more: Any) -> Exception:
     """The error of a copy that must leave nothing under the name."""
     repo = fresh("recode/fails")
     outcome = pair.copy(made, repo, **more)
