@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         inspect_async,
         list_tags,
         list_tags_async,
+        sync,
         sync_async,
     )
     from fastcopy.errors import FastcopyError
@@ -42,6 +43,7 @@ __all__ = [
     "inspect_async",
     "list_tags",
     "list_tags_async",
+    "sync",
     "sync_async",
 ]
 

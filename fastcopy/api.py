@@ -237,6 +237,17 @@ def copy(source: str, destination: str, options: Options | None = None, *, on_ev
     return trio.run(partial(copy_async, source, destination, options, on_event=on_event))
 
 
+def sync(
+    rules: Sequence[Rule],
+    options: Options | None = None,
+    sync: SyncOptions | None = None,
+    *,
+    on_event: OnEvent = ignore,
+) -> SyncReport:
+    """`sync_async` for plain scripts."""
+    return trio.run(partial(sync_async, rules, options, sync, on_event=on_event))
+
+
 def inspect(image: str, options: Options | None = None, *, tags: bool = True) -> Inspected:
     """`inspect_async` for plain scripts."""
     return trio.run(partial(inspect_async, image, options, tags=tags))
