@@ -137,7 +137,7 @@ class ImageCopy:
     async def _current_of(self, target: Destination) -> tuple[Digest | None, str]:
         """Never an error: when it cannot be learnt, the copy goes the long way and meets the error there."""
         if target not in self._currents:
-            step = Step("reading what is there", target.current, destinations=(target.host,))
+            step = Step("reading what is there", target.current, destinations=(target.host,), once=True)
             try:
                 self._currents[target] = await self.run.perform(step)
             except FastcopyError:

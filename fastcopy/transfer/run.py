@@ -146,6 +146,7 @@ class Step(Generic[T]):
     destinations: tuple[str, ...] = ()
     lane: Lane = Lane.SMALL
     size: int = 0
+    once: bool = False  #: its failure is an answer too: not worth another attempt
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -201,7 +202,7 @@ class Run:
             if not isinstance(failure, FastcopyError):
                 return failure
             attempt += failure.again is not Again.LATER
-            delay = self._patience(failure, attempt, waited)
+            delay = None if step.once else self._patience(failure, attempt, waited)
             if delay is None:
                 raise failure
             waited += delay
