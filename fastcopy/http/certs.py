@@ -191,9 +191,17 @@ def _restrict(context: ssl.SSLContext, details: TlsDetails) -> None:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
     names = [GROUPS[name] for name in details.groups or ()]
     if len(names) == 1:
-        context.set_ecdh_curve(names[0])
+        _one_group(context, names[0])
     elif names:
         context.set_groups(":".join(names))  # type: ignore[attr-defined]  # CPython 3.15
+
+
+def _one_group(context: ssl.SSLContext, name: str) -> None:
+    """Allow one group only. Some builds of CPython 3.11 know only the groups of elliptic curves, not X25519."""
+    try:
+        context.set_ecdh_curve(name)
+    except (ssl.SSLError, ValueError):
+        raise Unsupported(f"this build of Python cannot set the TLS group {name}; leave namedGroups out") from None
 
 
 def _no_password(key: Path) -> Any:
