@@ -62,10 +62,11 @@ class RangedCarrier(Carrier):
             report, starved = await self._first(pump)
             if report is not None:
                 return report
-            if not starved:
+            ring = self._ring_bytes() if starved else 0
+            if ring < 2 * PIECE:  # fast enough, or other rings have the memory
                 self.reader = await blamed("source", self.source.open_blob(self.what, pump.position))
                 return await self._pump(pump)
-        return await self._widely(make, pump.position)
+        return await self._widely(make, pump.position, ring // SLAB)
 
     async def _plainly(self, make: Callable[..., Pump], size: int) -> Report:
         if not self.done:
@@ -93,20 +94,23 @@ class RangedCarrier(Carrier):
         await self._reconnect(pump, failure, pump.position)
         return await self._pump(pump)
 
-    async def _widely(self, make: Callable[..., Pump], start: int) -> Report:
-        slabs = max(2 * PIECE, self._ring_bytes()) // SLAB
-        ring = make(self.what.size - start, start=start, slab=SLAB, slabs=slabs)
-        with self._metered(ring, start) as pump:
-            report = await Widening(self, pump, start, slabs * SLAB).go()
-        failure = failure_of(report, self.what, pump, self.run.options.stall)
+    async def _widely(self, make: Callable[..., Pump], start: int, slabs: int) -> Report:
+        run = self.run
+        run.meters.rings += slabs * SLAB
+        try:
+            ring = make(self.what.size - start, start=start, slab=SLAB, slabs=slabs)
+            with self._metered(ring, start) as pump:
+                report = await Widening(self, pump, start, slabs * SLAB).go()
+        finally:
+            run.meters.rings -= slabs * SLAB
+        failure = failure_of(report, self.what, pump, run.options.stall)
         if failure is not None:
             raise failure
         return report
 
     def _ring_bytes(self) -> int:
-        """Its share of the memory budget: what the bodies in flight leave, at most a piece per connection."""
-        share = self.run.options.memory * 2 // 3 // max(1, len(self.run.meters.flows))
-        return min(share, MOST * PIECE)
+        """What the other rings leave of two thirds of the memory budget, at most a piece per connection."""
+        return min(self.run.options.memory * 2 // 3 - self.run.meters.rings, MOST * PIECE)
 
 
 @dataclass(eq=False)

@@ -108,6 +108,7 @@ class RunMeters:
     settled: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    rings: int = 0  #: bytes of the memory budget that rings of ranges hold now
     flows: dict[int, Flow] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
 

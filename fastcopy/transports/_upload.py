@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import FastcopyError, LinkError, UploadLost
+from fastcopy.errors import FastcopyError, LinkError, Unsupported, UploadLost
 from fastcopy.http.wire import Request, Response, Url
 from fastcopy.transports import _registry as ask
 from fastcopy.transports._manners import FALL_BACK_ON, Manners, UploadStyle, after_refusal, manners_of
@@ -72,8 +72,14 @@ class PushedUpload(Upload):
     async def open(self, length: int) -> Outlet:
         request = self._request(length)
         self._lease = await self._registry.client.open_upload(request, length)
-        assert self._lease.outlet is not None, "a registry connection can be lent"
-        return self._lease.outlet
+        outlet = self._lease.outlet
+        if outlet is None:  # TLS inside TLS has no socket that a pump could hold
+            self.close()
+            raise Unsupported(
+                "large blobs cannot be uploaded through an https:// proxy in this version of fastcopy",
+                hint="reach the proxy by http://, the registry's own TLS goes through it",
+            )
+        return outlet
 
     def _request(self, length: int) -> Request:
         if self._style == "put":

@@ -11,7 +11,7 @@ import trio
 
 from fastcopy import api, media
 from fastcopy.events import CopyReport
-from fastcopy.options import HostOptions, Options
+from fastcopy.options import HostOptions, Options, RunOptions
 from fastcopy.transfer import ranges
 from tests import faults as broken
 from tests.registries import Registry, embedded_registry
@@ -100,6 +100,17 @@ def test_a_fast_source_keeps_one_connection(
     monkeypatch.setattr(ranges, "FAST_ENOUGH", 0.0)
     source, _, destination = world
     _copy(source, destination)
+
+    assert len(_gets(source)) == 2
+    assert _stored(destination) == _data()
+
+
+def test_without_memory_for_a_ring_one_connection_does(world: tuple[Registry, broken.Faults, Registry]) -> None:
+    """A slow source widens the road only within two thirds of --memory; the copy is complete all the same."""
+    source, _, destination = world
+    _push(source)
+    options = Options(source=LOCAL, destination=LOCAL, run=RunOptions(memory=ranges.PIECE * 2))
+    api.copy(source.ref("app", "1"), destination.ref("app", "1"), options)
 
     assert len(_gets(source)) == 2
     assert _stored(destination) == _data()
