@@ -7,6 +7,7 @@ nor finished is closed, its connection never returns to the pool.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -51,25 +52,25 @@ class BodyLease:
         """Drop the connection at once."""
 
 
-class UploadLease:
+class UploadLease(ABC):
     """A request whose body a pump will write through `outlet`; None when it cannot be lent: use `send`."""
 
     @property
+    @abstractmethod
     def outlet(self) -> Outlet | None:
         """The writing side, lent to a pump from the first access on."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def send(self, data: bytes) -> None:
         """Send a part of the body from the loop. Raises Stalled; a lost link is reported by `finish`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def finish(self, report: Report | None = None) -> Response:
         """The server's answer, early or regular. Raises LinkLost, Stalled, ProtocolBroken."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Give up; the connection is dropped."""
-        raise NotImplementedError
 
 
 class H1Body(BodyLease):

@@ -69,10 +69,6 @@ class Gate:
         """Throughput grew with the last connection: let *host* have *room* at once, up to its ceiling."""
         self.schedule.widen(lane, host, room)
 
-    def hold(self, host: str, seconds: float) -> None:
-        """Start nothing at *host* for *seconds*."""
-        self.schedule.hold(host, trio.current_time() + seconds)
-
     async def _enter(self, ticket: Ticket) -> None:
         self.schedule.submit(ticket)
         event = self._events[ticket] = trio.Event()
