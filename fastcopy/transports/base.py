@@ -92,10 +92,7 @@ class Accepts:
 
     manifests: frozenset[str] = media.MANIFESTS
     mounts: bool = False  #: can take a blob from another repository of the same registry
-    parallel: bool = True  #: several blobs may be written at once
     compression: str = "keep"  #: keep | compress | decompress: what layers have to become
-    several: bool = True  #: can hold an index together with its instances
-    verifies: bool = True  #: checks digests itself at commit
     pinned: bool = False  #: named by a digest: its manifest may not change on the way
 
 
@@ -105,7 +102,6 @@ class Source(ABC):
     name: str  #: as the user wrote it, with transport
     host: str  #: key of the scheduler's budgets: a registry, or "" for local places
     place: str  #: the repository, where blobs can be mounted from
-    parallel: bool = True
 
     @property
     def ranges(self) -> bool:

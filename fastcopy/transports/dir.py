@@ -58,7 +58,7 @@ class DirDestination(Destination):
     manifest has been written, so that until then the directory holds the image that it held before.
     """
 
-    accepts = Accepts(verifies=False)
+    accepts = Accepts()
 
     def __init__(self, ref: DirRef) -> None:
         self.name, self.host, self.place = str(ref), "", os.path.realpath(ref.path)

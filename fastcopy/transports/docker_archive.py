@@ -179,9 +179,7 @@ class DockerArchiveSource(Source):
 class DockerArchiveDestination(ArchiveDestination):
     """Writes one image into a new archive, under the name of the reference and *more* tags."""
 
-    accepts = Accepts(
-        frozenset({media.DOCKER_MANIFEST}), parallel=False, compression="decompress", several=False, verifies=False
-    )
+    accepts = Accepts(frozenset({media.DOCKER_MANIFEST}), compression="decompress")
 
     def __init__(self, ref: ArchiveRef, tmpdir: Path | None, more: Sequence[str] = ()) -> None:
         if ref.index >= 0:

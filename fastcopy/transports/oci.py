@@ -76,7 +76,7 @@ class OciDestination(Destination):
         if ref.index >= 0:
             raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
         self.name, self.host = str(ref), ""
-        self.accepts = Accepts(OCI_ONLY, compression="keep" if uncompressed else "compress", verifies=False)
+        self.accepts = Accepts(OCI_ONLY, compression="keep" if uncompressed else "compress")
         self._ref = ref
         self._room = Room(ref.path)
         self._blobs = Room(str(shared)) if shared else self._room.below("blobs")
@@ -132,7 +132,7 @@ class OciArchiveDestination(ArchiveDestination):
         if ref.index >= 0:
             raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
         compression = "keep" if uncompressed else "compress"
-        self.accepts = Accepts(OCI_ONLY, parallel=False, compression=compression, verifies=False)
+        self.accepts = Accepts(OCI_ONLY, compression=compression)
         self._name = ref.name
         self._top: Descriptor | None = None
         super().__init__(str(ref), ref.path, tmpdir)
