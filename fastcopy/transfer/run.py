@@ -19,6 +19,7 @@ from fastcopy.events import BlobMeter, Event, Retrying, Snapshot, Waiting
 from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
 from fastcopy.transfer.gate import Gate
+from fastcopy.transfer.notes import Notes
 
 if TYPE_CHECKING:
     from fastcopy._native import Rate
@@ -183,6 +184,7 @@ class Run:
     emit: Callable[[Event], None]
     meters: RunMeters = field(default_factory=RunMeters)
     known: Known = field(default_factory=Known)
+    notes: Notes = field(default_factory=Notes)
     rate: Rate | None = None
     leaders: dict[tuple[str, str], trio.Lock] = field(default_factory=dict)
     recoded: dict[tuple[Digest, str, int | None], Recoded] = field(default_factory=dict)  #: by digest, format, level
