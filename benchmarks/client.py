@@ -12,7 +12,17 @@ from collections.abc import Iterable
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from benchmarks.images import MANIFEST_TYPE, Image, LayerStream, Stored, config_of, digest_of, manifest_of
+from benchmarks.images import (
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    Image,
+    LayerStream,
+    Stored,
+    config_of,
+    digest_of,
+    index_of,
+    manifest_of,
+)
 
 
 class RegistryError(Exception):
@@ -74,26 +84,49 @@ class Client:
         """Make a blob of repository *source* appear in *repository*."""
         self.expect(201, "POST", f"/v2/{repository}/blobs/uploads/?mount={digest}&from={source}")
 
-    def push_image(self, image: Image, layers: tuple[Stored, ...]) -> bytes:
+    def push_image(self, image: Image, layers: tuple[Stored, ...], *, by_digest: bool = False) -> bytes:
         """Upload config and manifest over layers that are there; return the manifest."""
         config = config_of(image, layers)
         manifest = manifest_of(config, layers)
         self.push_bytes(image.repository, config)
-        self.expect(201, "PUT", f"/v2/{image.repository}/manifests/{image.tag}", manifest, Content_Type=MANIFEST_TYPE)
+        name = digest_of(manifest) if by_digest else image.tag
+        self.put_manifest(image.repository, name, manifest, MANIFEST_TYPE)
         return manifest
+
+    def push_index(self, image: Image, manifests: tuple[bytes, ...]) -> bytes:
+        """Upload the index over manifests that are there; return it."""
+        index = index_of(image, manifests)
+        self.put_manifest(image.repository, image.tag, index, INDEX_TYPE)
+        return index
+
+    def put_manifest(self, repository: str, name: str, raw: bytes, media_type: str) -> None:
+        """Upload a manifest under a tag or its digest."""
+        self.expect(201, "PUT", f"/v2/{repository}/manifests/{name}", raw, Content_Type=media_type)
+
+    def delete(self, repository: str, kind: str, digest: str) -> None:
+        """Remove a manifest with all its tags, or a blob, from one repository."""
+        self.expect(202, "DELETE", f"/v2/{repository}/{kind}/{digest}")
 
     def check_image(self, image: Image, manifest: bytes, known: set[tuple[str, str]]) -> None:
         """Raise RegistryError unless the tag is *manifest* and all it names is there, in the right size.
 
         *known* holds (repository, digest) pairs found before, and is added to.
         """
-        path = f"/v2/{image.repository}/manifests/{image.tag}"
-        _, found = self.expect(200, "GET", path, Accept=MANIFEST_TYPE)
-        if found != manifest:
+        if self._manifest(image.repository, image.tag) != manifest:
             raise RegistryError(f"{image.repository}:{image.tag} is not the source's manifest")
+        for entry in json.loads(manifest).get("manifests", []):
+            self._check_blobs(image.repository, self._manifest(image.repository, entry["digest"]), known)
+        if not image.members:
+            self._check_blobs(image.repository, manifest, known)
+
+    def _manifest(self, repository: str, name: str) -> bytes:
+        accept = f"{MANIFEST_TYPE}, {INDEX_TYPE}"
+        return self.expect(200, "GET", f"/v2/{repository}/manifests/{name}", Accept=accept)[1]
+
+    def _check_blobs(self, repository: str, manifest: bytes, known: set[tuple[str, str]]) -> None:
         content = json.loads(manifest)
         for part in [content["config"], *content["layers"]]:
-            key = (image.repository, part["digest"])
+            key = (repository, part["digest"])
             if key not in known:
                 self._check_blob(*key, part["size"])
                 known.add(key)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
 PIECE = 1 << 20
@@ -32,11 +33,18 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """An image to be."""
+    """An image to be; with *members* it is an index over them, and has no layers of its own."""
 
     repository: str
     tag: str
     layers: tuple[Layer, ...]
+    architecture: str = "amd64"
+    members: tuple[Image, ...] = ()
+
+    @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """Its layers and those of its members."""
+        return self.layers + tuple(layer for member in self.members for layer in member.layers)
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def digest_of(raw: bytes) -> str:
 def config_of(image: Image, layers: tuple[Stored, ...]) -> bytes:
     """Return the image's config; it names repository and tag, so each image has its own."""
     config = {
-        "architecture": "amd64",
+        "architecture": image.architecture,
         "os": "linux",
         "config": {"Labels": {"name": f"{image.repository}:{image.tag}"}},
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
@@ -120,6 +128,20 @@ def manifest_of(config: bytes, layers: tuple[Stored, ...]) -> bytes:
         "layers": [{"mediaType": LAYER_TYPE, "digest": at.digest, "size": at.size} for at in layers],
     }
     return json.dumps(manifest, indent=1).encode()
+
+
+def index_of(image: Image, manifests: tuple[bytes, ...]) -> bytes:
+    """Return the OCI index over the manifests of *image*'s members."""
+    entries = [
+        {
+            "mediaType": MANIFEST_TYPE,
+            "digest": digest_of(raw),
+            "size": len(raw),
+            "platform": {"architecture": member.architecture, "os": "linux"},
+        }
+        for member, raw in zip(image.members, manifests, strict=True)
+    ]
+    return json.dumps({"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries}, indent=1).encode()
 
 
 def as_file(pieces: Iterator[bytes]) -> bytes:

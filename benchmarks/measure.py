@@ -35,6 +35,7 @@ class Sample:
     largest resident size, in MiB; for several processes the largest sum seen (sampled every 25 ms).
     `source_cpu`, `destination_cpu`: CPU seconds of the two registries meanwhile. `other_cpu`: CPU seconds
     the machine spent on anything else (other people's work, stolen time): the noise of this sample.
+    `requests` the registries saw, by method, and `source_bytes`, the blobs' bytes the source sent: where counted.
     """
 
     wall: float
@@ -45,6 +46,7 @@ class Sample:
     destination_cpu: float = 0.0
     other_cpu: float = 0.0
     requests: Mapping[str, int] | None = None
+    source_bytes: int | None = None
 
     @property
     def cpu(self) -> float:

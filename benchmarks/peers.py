@@ -27,6 +27,7 @@ class Job:
     tls: bool
     images: Sequence[Image]
     files: Path
+    second: str = ""  #: another destination, where the scenario has two
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return (source, destination) references without a scheme."""
@@ -50,12 +51,13 @@ class Program:
 
 @dataclass(frozen=True)
 class Tool:
-    """One row of the tables. *verifies*: it hashes what it copies, as fastcopy does."""
+    """One row of the tables. *verifies*: it hashes what it copies, as fastcopy does; *copies*: it copies at all."""
 
     name: str
     family: str
     arguments: Callable[[Job, Program], list[str]]
     verifies: bool = True
+    copies: bool = True
     environment: Mapping[str, str] = field(default_factory=dict)
     private: tuple[str, ...] = ()
 
@@ -117,11 +119,52 @@ def _fastcopy_h2(job: Job, program: Program) -> list[str]:
     return [*program.start, "copy", "--http", "2", *_fastcopy_flags(job), *_docker(job.pairs()[0])]
 
 
+def _fastcopy_all(job: Job, program: Program) -> list[str]:
+    return [*program.start, "copy", "--all", *_fastcopy_flags(job), *_docker(job.pairs()[0])]
+
+
+def _skopeo_all(job: Job, program: Program) -> list[str]:
+    return [*_skopeo_copy(job, program), "--all", *_docker(job.pairs()[0])]
+
+
+def _fastcopy_two(job: Job, program: Program) -> list[str]:
+    """One rule with two destinations, in the native configuration."""
+    image = job.images[0]
+    text = f"""\
+fastcopy: 1
+images:
+  - from: {job.source}/{image.repository}
+    tags: [{image.tag}]
+    to: ["{job.destination}/{image.repository}", "{job.second}/{image.repository}"]
+"""
+    return [*program.start, "sync", "--config", job.note("two.yaml", text), *_fastcopy_flags(job)]
+
+
+def _twice(one: Callable[[Job, Program], list[str]], parallel: int) -> Callable[[Job, Program], list[str]]:
+    """Run a copier once per destination, *parallel* at a time."""
+
+    def arguments(job: Job, program: Program) -> list[str]:
+        source, target = one(job, program)[-2:]
+        other = target.replace(job.destination, job.second)
+        line = job.note("two.txt", f"{source} {target}\n{source} {other}\n")
+        return ["xargs", "-a", line, "-P", str(parallel), "-n", "2", *one(job, program)[:-2]]
+
+    return arguments
+
+
 def _fastcopy_sync(job: Job, program: Program) -> list[str]:
+    return [*program.start, "sync", *_listed(job)]
+
+
+def _fastcopy_plan(job: Job, program: Program) -> list[str]:
+    return [*program.start, "plan", *_listed(job)]
+
+
+def _listed(job: Job) -> list[str]:
     prefix = job.images[0].repository.rpartition("/")[0]
     lines = "".join(f"{image.repository.removeprefix(prefix + '/')}:{image.tag}\n" for image in job.images)
     ends = ["--from", f"{job.source}/{prefix}", "--to", f"{job.destination}/{prefix}"]
-    return [*program.start, "sync", "--list", job.note("images.txt", lines), *ends, *_fastcopy_flags(job)]
+    return ["--list", job.note("images.txt", lines), *ends, *_fastcopy_flags(job)]
 
 
 def _skopeo_sync(job: Job, program: Program) -> list[str]:
@@ -154,11 +197,17 @@ TOOLS: dict[str, Tool] = {
         Tool("fastcopy-h2", "fastcopy", _fastcopy_h2),
         Tool("fastcopy-sslsocket", "fastcopy", _fastcopy, environment={"FASTCOPY_TLS": "sslsocket"}),
         Tool("fastcopy-pure", "fastcopy", _fastcopy, environment={"FASTCOPY_PURE": "1"}),
+        Tool("fastcopy-all", "fastcopy", _fastcopy_all),
+        Tool("fastcopy-two", "fastcopy", _fastcopy_two),
         Tool("fastcopy-sync", "fastcopy", _fastcopy_sync),
+        Tool("fastcopy-plan", "fastcopy", _fastcopy_plan, copies=False),
         Tool("skopeo", "skopeo", _skopeo, private=(CONTAINERS_CACHE,)),
+        Tool("skopeo-all", "skopeo", _skopeo_all, private=(CONTAINERS_CACHE,)),
+        Tool("skopeo-two", "skopeo", _twice(_skopeo, 2), private=(CONTAINERS_CACHE,)),
         Tool("skopeo-sync", "skopeo", _skopeo_sync, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-x32", "skopeo", _many(_skopeo_copy, "docker://"), private=(CONTAINERS_CACHE,)),
         Tool("crane", "crane", _crane),
+        Tool("crane-two", "crane", _twice(_crane, 2)),
         Tool("crane-x32", "crane", _many(_crane_copy, "")),
         Tool("oras", "oras", _oras, verifies=False),
         Tool("regctl", "regctl", _regctl),

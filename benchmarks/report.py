@@ -82,8 +82,18 @@ def _requests(table: Table) -> list[str]:
         counted = next((sample.requests for sample in reversed(row.samples) if sample.requests), None)
         if counted:
             parts = ", ".join(f"{method} {number}" for method, number in sorted(counted.items()))
-            lines.append(f"- {row.tool}: {sum(counted.values())} requests seen by both registries ({parts})")
+            number = sum(counted.values())
+            cpu = (table.median(row.tool, "cpu") or 0.0) / number
+            lines.append(
+                f"- {row.tool}: {number} requests seen by the registries ({parts}), {cpu * 1e3:.2f} ms of CPU each"
+            )
+            lines += [_sent(row)]
     return lines
+
+
+def _sent(row: Row) -> str:
+    sent = [sample.source_bytes for sample in row.samples if sample.source_bytes is not None]
+    return f"- {row.tool}: the source sent {max(sent, default=0):,} bytes of blobs"
 
 
 def _disturbed(table: Table, cores: int) -> dict[str, float]:

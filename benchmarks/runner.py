@@ -14,7 +14,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from benchmarks.client import RegistryError
+from benchmarks.changes import CHANGES
+from benchmarks.client import Client, RegistryError
 from benchmarks.measure import RunFailedError, Sample, machine_cpu, run
 from benchmarks.peers import TOOLS, Job, Program
 from benchmarks.results import Table
@@ -31,10 +32,16 @@ class Stage:
     destination: Registry
     near_source: Relay
     near_destination: Relay
+    second: Registry | None = None
+
+    @property
+    def destinations(self) -> list[Registry]:
+        """Where the images have to arrive."""
+        return [each for each in (self.destination, self.second) if each]
 
     def cpu(self) -> tuple[float, float, float]:
         """CPU seconds so far: source, destination, everything else on the machine but them and the relays."""
-        source, destination = self.source.cpu(), self.destination.cpu()
+        source, destination = self.source.cpu(), sum(each.cpu() for each in self.destinations)
         relays = self.near_source.cpu() + self.near_destination.cpu()
         return source, destination, machine_cpu() - source - destination - relays
 
@@ -47,7 +54,7 @@ def say(text: str) -> None:
 def room_for(fixtures: Sequence[Fixture]) -> int:
     """Return how much memory a run may touch: twice what is stored, and room for heaps and sockets."""
     return (512 << 20) + 2 * sum(
-        layer.size for layer in {layer for fixture in fixtures for layer in fixture.image.layers}
+        layer.size for layer in {layer for fixture in fixtures for layer in fixture.image.all_layers}
     )
 
 
@@ -67,10 +74,15 @@ def staged(world: World, scenario: Scenario, fixtures: Sequence[Fixture]) -> Ite
             destination = stack.enter_context(
                 world.fresh_destination(scenario.tls, scenario.count_requests, room_for(fixtures))
             )
+        second = None
+        if scenario.two:
+            second = stack.enter_context(
+                world.fresh_destination(scenario.tls, scenario.count_requests, 0, "second-destination")
+            )
         delay = scenario.delay_ms
         near_source = stack.enter_context(relay(source.port, delay, scenario.source_rate))
         near_destination = stack.enter_context(relay(destination.port, delay, None))
-        yield Stage(source, destination, near_source, near_destination)
+        yield Stage(source, destination, near_source, near_destination, second)
 
 
 def turn(
@@ -82,17 +94,34 @@ def turn(
     state.mkdir()
     with staged(world, scenario, fixtures) as stage:
         source, destination = (f"127.0.0.1:{near.port}" for near in (stage.near_source, stage.near_destination))
-        job = Job(source, destination, scenario.tls, [fixture.image for fixture in fixtures], state)
+        second = f"127.0.0.1:{stage.second.port}" if stage.second else ""
+        job = Job(source, destination, scenario.tls, [fixture.image for fixture in fixtures], state, second)
         command = TOOLS[tool].command(job, program)
-        for _ in scenario.passes:
-            yield measured(stage, lambda: run(command, state, world.certificates.authority, scenario.limit), scenario)
-            check(world, scenario, stage, fixtures)
+        with restored(world, fixtures):
+            for name in scenario.passes_of(tool):
+                if name in CHANGES:
+                    fixtures = CHANGES[name](world, stage.destination, fixtures)
+                yield measured(
+                    stage, lambda: run(command, state, world.certificates.authority, scenario.limit), scenario
+                )
+                if TOOLS[tool].copies:
+                    check(world, scenario, stage, fixtures)
+
+
+@contextmanager
+def restored(world: World, fixtures: Sequence[Fixture]) -> Iterator[None]:
+    """Afterwards the source's first tag, the one that changes move, is what it was."""
+    try:
+        yield
+    finally:
+        world.push(fixtures[0].image)
 
 
 def measured(stage: Stage, act: Callable[[], Sample], scenario: Scenario) -> Sample:
     """Run *act*, and add what both registries did meanwhile."""
     before = stage.cpu()
     seen = _requests(stage) if scenario.count_requests else Counter[str]()
+    sent = stage.source.sent() if scenario.count_requests else 0
     sample = act()
     source, destination, other = (now - then for now, then in zip(stage.cpu(), before, strict=True))
     return dataclasses.replace(
@@ -101,25 +130,34 @@ def measured(stage: Stage, act: Callable[[], Sample], scenario: Scenario) -> Sam
         destination_cpu=destination,
         other_cpu=max(0.0, other - sample.cpu),
         requests=dict(_requests(stage) - seen) if scenario.count_requests else None,
+        source_bytes=stage.source.sent() - sent if scenario.count_requests else None,
     )
 
 
 def _requests(stage: Stage) -> Counter[str]:
-    return stage.source.requests() + stage.destination.requests()
+    counted = stage.source.requests()
+    for each in stage.destinations:
+        counted += each.requests()
+    return counted
 
 
 def check(world: World, scenario: Scenario, stage: Stage, fixtures: Sequence[Fixture]) -> None:
     """Raise RunFailedError unless everything arrived."""
     try:
-        with world.client(stage.destination) as client:
-            if scenario.cheap_sink:
-                _check_sink(sink_stats(client), fixtures)
-                return
-            known: set[tuple[str, str]] = set()
-            for fixture in fixtures:
-                client.check_image(fixture.image, fixture.manifest, known)
+        for destination in stage.destinations:
+            with world.client(destination) as client:
+                _check_one(client, scenario, fixtures)
     except RegistryError as problem:
         raise RunFailedError(f"exit code 0, but {problem}") from problem
+
+
+def _check_one(client: Client, scenario: Scenario, fixtures: Sequence[Fixture]) -> None:
+    if scenario.cheap_sink:
+        _check_sink(sink_stats(client), fixtures)
+        return
+    known: set[tuple[str, str]] = set()
+    for fixture in fixtures:
+        client.check_image(fixture.image, fixture.manifest, known)
 
 
 def _check_sink(found: Mapping[str, int], fixtures: Sequence[Fixture]) -> None:
@@ -164,15 +202,17 @@ def _one_turn(
     world: World, scenario: Scenario, fixtures: Sequence[Fixture], name: str, program: Program, tables: list[Table]
 ) -> None:
     samples = turn(world, scenario, fixtures, name, program)
-    for table in tables:
+    stays = len(scenario.passes_of(name))
+    for table in tables[:stays]:
         try:
             sample = next(samples)
         except RunFailedError as problem:
             table.row(name).errors.append(str(problem))
             say(f"  {table.name:18} {name:20} FAILED: {problem}")
-            return
+            break
         table.row(name).samples.append(sample)
         say(f"  {table.name:18} {name:20} {_brief(sample)}")
+    samples.close()
 
 
 def _brief(sample: Sample) -> str:

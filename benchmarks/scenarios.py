@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.changes import CHANGES
 from benchmarks.images import Image, Layer
 
 MIB = 1 << 20
@@ -35,7 +36,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One comparison. *passes* after the first run in the same world, with the state the first left."""
+    """One comparison. *passes* after the first run in the same world, with the state the first left.
+
+    A pass that is named like one of `changes.CHANGES` comes after that change.
+    """
 
     name: str
     title: str
@@ -48,6 +52,8 @@ class Scenario:
     cheap_source: bool = False
     cheap_sink: bool = False
     passes: tuple[str, ...] = ("",)
+    patient: tuple[str, ...] = ()  #: the tools that stay for the passes that are changes; none named: all
+    two: bool = False  #: a second destination
     pass_targets: tuple[tuple[Target, ...], ...] = ()
     count_requests: bool = False
     limit: float = 600.0
@@ -56,6 +62,12 @@ class Scenario:
         """Name pass *number* as it appears in reports."""
         return f"{self.name}-{self.passes[number]}" if self.passes[number] else self.name
 
+    def passes_of(self, tool: str) -> tuple[str, ...]:
+        """The passes *tool* goes through: the impatient leave before the first change."""
+        if not self.patient or tool in self.patient:
+            return self.passes
+        return tuple(name for name in self.passes if name not in CHANGES)
+
     def targets_of(self, number: int) -> tuple[Target, ...]:
         """Return what pass *number* must reach; memory is limited everywhere."""
         own = self.targets if number == 0 else self.pass_targets[number - 1]
@@ -63,6 +75,7 @@ class Scenario:
         return (*own, *(Target("peak_mib", plus=150.0, subject=name) for name in ours))
 
 
+PLATFORMS = ("386", "amd64", "arm", "arm64", "mips64le", "ppc64le", "riscv64", "s390x")
 PEERS = ("skopeo", "crane", "oras", "regctl")
 ALL = ("floor", "fastcopy", *PEERS)
 VARIANTS = ("fastcopy-sslsocket", "fastcopy-pure")
@@ -72,22 +85,38 @@ FIVE_LAYERS = (Image("bench/five", "v1", (Layer(1, GIB), *(Layer(10 + number, 25
 SMALL = (Image("bench/small", "v1", (Layer(20, 3 * MIB), Layer(21, 64 * 1024), Layer(22, 2048))),)
 
 
-def fleet(repositories: int = 50, tags: int = 4, families: int = 5) -> tuple[Image, ...]:
+def fleet(
+    repositories: int = 50,
+    tags: int = 4,
+    families: int = 5,
+    base_sizes: tuple[int, ...] = (9_000_000, 5_000_000, 1_600_000),
+    own_size: int = 1_260_000,
+    last_size: int = 140_000,
+) -> tuple[Image, ...]:
     """Return images over shared bases: 200 images, 265 layers, 169 MB unique, 3.4 GB logical.
 
     Every image has the three layers of one base (15.6 MB), one of its repository (1.26 MB) and one of
     its own (0.14 MB).
     """
-    base_sizes = (9_000_000, 5_000_000, 1_600_000)
     images = []
     for number in range(repositories):
         family = number % families
         base = tuple(Layer(1000 + 3 * family + at, size) for at, size in enumerate(base_sizes))
-        own = Layer(2000 + number, 1_260_000)
+        own = Layer(2000 + number, own_size)
         for tag in range(tags):
-            last = Layer(10_000 + number * tags + tag, 140_000)
+            last = Layer(10_000 + number * tags + tag, last_size)
             images.append(Image(f"fleet/app-{number:02d}", f"v{tag + 1}", (*base, own, last)))
     return tuple(images)
+
+
+def index(platforms: int = 8) -> Image:
+    """Return an image of *platforms* instances with three layers each, none shared, as real ones have it."""
+    sizes = (30_000_000, 15_000_000, 4_500_000)
+    members = tuple(
+        Image("bench/index", "", tuple(Layer(3000 + 3 * number + at, size) for at, size in enumerate(sizes)), name)
+        for number, name in enumerate(PLATFORMS[:platforms])
+    )
+    return Image("bench/index", "v1", (), members=members)
 
 
 def _cpu_floor() -> Target:
@@ -166,8 +195,39 @@ SCENARIOS: dict[str, Scenario] = {
             (Target("wall", plus=5.0, subject="fastcopy-sync"),),
             tls=True,
             delay_ms=15,
+            passes=("", "again", "moved", "lost"),
+            pass_targets=((Target("wall", plus=1.2, subject="fastcopy-sync"),), (), ()),
+            patient=("fastcopy-sync",),
+            count_requests=True,
+            limit=900,
+        ),
+        Scenario(
+            "index-tls",
+            "an index of 8 platforms (24 layers, 396 MB), TLS, 30 ms round trip",
+            (index(),),
+            ("fastcopy-all", "skopeo-all", "crane"),
+            (Target("wall", BEST_PEER, subject="fastcopy-all"), Target("cpu", BEST_PEER, subject="fastcopy-all")),
+            tls=True,
+            delay_ms=15,
+            count_requests=True,
+        ),
+        Scenario(
+            "two-plain",
+            "2 GiB in five layers into two destinations, plain HTTP",
+            FIVE_LAYERS,
+            ("fastcopy-two", "skopeo-two", "crane-two"),
+            (Target("wall", BEST_PEER, subject="fastcopy-two"), Target("cpu", BEST_PEER, 0.6, subject="fastcopy-two")),
+            two=True,
+            count_requests=True,
+        ),
+        Scenario(
+            "many",
+            "2,000 small images (500 repositories, 2,515 layers, 90 MB unique, 602 MB logical), plain HTTP",
+            fleet(500, 4, 5, base_sizes=(100_000, 50_000, 16_000), own_size=120_000, last_size=15_000),
+            ("fastcopy-sync", "fastcopy-plan"),
+            (Target("peak_mib", plus=150.0, subject="fastcopy-plan"),),
             passes=("", "again"),
-            pass_targets=((Target("wall", plus=1.2, subject="fastcopy-sync"),),),
+            pass_targets=((),),
             count_requests=True,
             limit=900,
         ),
@@ -177,6 +237,6 @@ SCENARIOS: dict[str, Scenario] = {
 GROUPS: dict[str, Sequence[str]] = {
     "bytes": ("one-plain", "one-tls", "five-plain", "five-tls"),
     "image": ("one-plain", "one-tls", "five-plain", "five-tls", "small-tls", "scaling"),
-    "bulk": ("fleet", "capped-tls"),
+    "bulk": ("fleet", "capped-tls", "index-tls", "two-plain", "many"),
     "all": tuple(SCENARIOS),
 }

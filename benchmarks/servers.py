@@ -66,6 +66,11 @@ class Registry:
         """Count the requests it answered, by method (needs its access log)."""
         return Counter(re.findall(r'\] "([A-Z]+) /v2', self.log.read_text(errors="replace")))
 
+    def sent(self) -> int:
+        """Bytes of blobs it sent (needs its access log)."""
+        lines = re.findall(r'"GET /v2/\S+/blobs/\S+ \S+" 20[06] (\d+)', self.log.read_text(errors="replace"))
+        return sum(map(int, lines))
+
 
 @dataclass(frozen=True)
 class Relay:

@@ -64,9 +64,9 @@ class World:
         return docker_registry(self._program, storage, self.certificates if tls else None, count)
 
     @contextmanager
-    def fresh_destination(self, tls: bool, count: bool, room: int) -> Iterator[Registry]:
+    def fresh_destination(self, tls: bool, count: bool, room: int, name: str = "destination") -> Iterator[Registry]:
         """Run a registry over an empty storage that is removed afterwards; *room* bytes of it are warm."""
-        storage = self.root / "destination"
+        storage = self.root / name
         shutil.rmtree(storage, ignore_errors=True)
         self._touch_memory(room)
         try:
@@ -100,9 +100,20 @@ class World:
                     self._fixtures[image] = self._push(client, image)
         return [self._fixtures[image] for image in images]
 
+    def push(self, image: Image) -> Fixture:
+        """Put *image* under its tag at the source now, whatever the tag was."""
+        with self.client(self.source(tls=False)) as client:
+            return self._push(client, image)
+
     def _push(self, client: Client, image: Image) -> Fixture:
+        if image.members:
+            members = tuple(self._push_one(client, member, by_digest=True) for member in image.members)
+            return Fixture(image, client.push_index(image, members))
+        return Fixture(image, self._push_one(client, image))
+
+    def _push_one(self, client: Client, image: Image, *, by_digest: bool = False) -> bytes:
         layers = tuple(self._push_layer(client, image.repository, layer) for layer in image.layers)
-        return Fixture(image, client.push_image(image, layers))
+        return client.push_image(image, layers, by_digest=by_digest)
 
     def _push_layer(self, client: Client, repository: str, layer: Layer) -> Stored:
         if layer not in self._made:

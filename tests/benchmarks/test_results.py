@@ -109,7 +109,7 @@ def test_the_table_tells_ratios_verdicts_failures_and_noise() -> None:
     assert "fastcopy: CPU <= 1.2 x floor + 0.2 s: MISSED (1.50, must be <= 1.40)" in text
     assert "regctl failed: exit code 1: no such flag" in text
     assert "crane: other work took up to 50% of the machine" in text
-    assert "crane: 7 requests seen by both registries (GET 7)" in text
+    assert "crane: 7 requests seen by the registries (GET 7)" in text
     assert "oras (does not verify)" in text
 
 
