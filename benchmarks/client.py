@@ -8,21 +8,30 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from benchmarks.images import (
     INDEX_TYPE,
     MANIFEST_TYPE,
     Image,
-    LayerStream,
     Stored,
     config_of,
     digest_of,
     index_of,
+    inflated_digest,
     manifest_of,
 )
+
+
+class Stream(Protocol):
+    """A blob whose digest is known after its last byte."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+    def stored(self) -> Stored:
+        """What went by."""
 
 
 class RegistryError(Exception):
@@ -66,7 +75,7 @@ class Client:
             raise RegistryError(f"{method} {place} answered {answer.status}: {content[:200]!r}")
         return answer, content
 
-    def push_stream(self, repository: str, stream: LayerStream) -> Stored:
+    def push_stream(self, repository: str, stream: Stream) -> Stored:
         """Upload a blob whose digest is known only after its last byte."""
         opened, _ = self.expect(202, "POST", f"/v2/{repository}/blobs/uploads/")
         place = _path(opened.headers["Location"])
@@ -118,6 +127,25 @@ class Client:
             self._check_blobs(image.repository, self._manifest(image.repository, entry["digest"]), known)
         if not image.members:
             self._check_blobs(image.repository, manifest, known)
+
+    def check_recompressed(self, image: Image, manifest: bytes, compression: str) -> int:
+        """Raise RegistryError unless the tag is *manifest*'s image with *compression*; return the bytes of its layers.
+
+        Every layer is fetched, inflated and held against the diff ID of the config.
+        """
+        found = json.loads(self._manifest(image.repository, image.tag))
+        wanted = json.loads(self._blob(image.repository, json.loads(manifest)["config"]["digest"]))
+        got = json.loads(self._blob(image.repository, found["config"]["digest"]))
+        if got["rootfs"] != wanted["rootfs"]:
+            raise RegistryError(f"{image.repository}:{image.tag} has other diff IDs than its source")
+        for layer, diff_id in zip(found["layers"], wanted["rootfs"]["diff_ids"], strict=True):
+            inside = inflated_digest(self._blob(image.repository, layer["digest"]), compression)
+            if inside != diff_id or not layer["mediaType"].endswith(compression):
+                raise RegistryError(f"layer {layer['digest']} ({layer['mediaType']}) is not {diff_id}")
+        return sum(layer["size"] for layer in found["layers"])
+
+    def _blob(self, repository: str, digest: str) -> bytes:
+        return self.expect(200, "GET", f"/v2/{repository}/blobs/{digest}")[1]
 
     def _manifest(self, repository: str, name: str) -> bytes:
         accept = f"{MANIFEST_TYPE}, {INDEX_TYPE}"

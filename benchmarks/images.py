@@ -6,6 +6,7 @@ seeded noise, so every peer accepts it as it is and no one can shrink it. Refuse
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -13,8 +14,15 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+if TYPE_CHECKING:
+    from pyzstd import ZstdFile
+
+    from benchmarks.trees import Tree
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -37,12 +45,12 @@ class Image:
 
     repository: str
     tag: str
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer | Tree, ...]
     architecture: str = "amd64"
     members: tuple[Image, ...] = ()
 
     @property
-    def all_layers(self) -> tuple[Layer, ...]:
+    def all_layers(self) -> tuple[Layer | Tree, ...]:
         """Its layers and those of its members."""
         return self.layers + tuple(layer for member in self.members for layer in member.layers)
 
@@ -106,6 +114,22 @@ class LayerStream:
 def digest_of(raw: bytes) -> str:
     """Return the sha256 digest of *raw* in its textual form."""
     return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+
+def _inflating(blob: bytes, compression: str) -> gzip.GzipFile | ZstdFile:
+    if compression == "zstd":
+        import pyzstd
+
+        return pyzstd.ZstdFile(io.BytesIO(blob))
+    return gzip.GzipFile(fileobj=io.BytesIO(blob))
+
+
+def inflated_digest(blob: bytes, compression: str) -> str:
+    """Return the digest of what *blob*, in gzip or zstd, holds."""
+    found = hashlib.sha256()
+    for piece in iter(partial(_inflating(blob, compression).read, PIECE), b""):
+        found.update(piece)
+    return f"sha256:{found.hexdigest()}"
 
 
 def config_of(image: Image, layers: tuple[Stored, ...]) -> bytes:

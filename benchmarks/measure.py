@@ -36,6 +36,7 @@ class Sample:
     `source_cpu`, `destination_cpu`: CPU seconds of the two registries meanwhile. `other_cpu`: CPU seconds
     the machine spent on anything else (other people's work, stolen time): the noise of this sample.
     `requests` the registries saw, by method, and `source_bytes`, the blobs' bytes the source sent: where counted.
+    `stored_bytes`: the layers at the destination, where they were recompressed.
     """
 
     wall: float
@@ -47,6 +48,7 @@ class Sample:
     other_cpu: float = 0.0
     requests: Mapping[str, int] | None = None
     source_bytes: int | None = None
+    stored_bytes: int = 0
 
     @property
     def cpu(self) -> float:

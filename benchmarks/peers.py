@@ -127,6 +127,17 @@ def _skopeo_all(job: Job, program: Program) -> list[str]:
     return [*_skopeo_copy(job, program), "--all", *_docker(job.pairs()[0])]
 
 
+ZSTD = ("--dest-compress-format", "zstd", "--dest-compress-level", "3")
+
+
+def _fastcopy_zstd(job: Job, program: Program) -> list[str]:
+    return [*program.start, "copy", *ZSTD, *_fastcopy_flags(job), *_docker(job.pairs()[0])]
+
+
+def _skopeo_zstd(job: Job, program: Program) -> list[str]:
+    return [*_skopeo_copy(job, program), *ZSTD, *_docker(job.pairs()[0])]
+
+
 def _fastcopy_two(job: Job, program: Program) -> list[str]:
     """One rule with two destinations, in the native configuration."""
     image = job.images[0]
@@ -198,11 +209,13 @@ TOOLS: dict[str, Tool] = {
         Tool("fastcopy-sslsocket", "fastcopy", _fastcopy, environment={"FASTCOPY_TLS": "sslsocket"}),
         Tool("fastcopy-pure", "fastcopy", _fastcopy, environment={"FASTCOPY_PURE": "1"}),
         Tool("fastcopy-all", "fastcopy", _fastcopy_all),
+        Tool("fastcopy-zstd", "fastcopy", _fastcopy_zstd),
         Tool("fastcopy-two", "fastcopy", _fastcopy_two),
         Tool("fastcopy-sync", "fastcopy", _fastcopy_sync),
         Tool("fastcopy-plan", "fastcopy", _fastcopy_plan, copies=False),
         Tool("skopeo", "skopeo", _skopeo, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-all", "skopeo", _skopeo_all, private=(CONTAINERS_CACHE,)),
+        Tool("skopeo-zstd", "skopeo", _skopeo_zstd, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-two", "skopeo", _twice(_skopeo, 2), private=(CONTAINERS_CACHE,)),
         Tool("skopeo-sync", "skopeo", _skopeo_sync, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-x32", "skopeo", _many(_skopeo_copy, "docker://"), private=(CONTAINERS_CACHE,)),

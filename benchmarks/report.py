@@ -14,8 +14,14 @@ HEADINGS = (
     "CPU / floor", "wall / floor", "CPU / best*", "wall / best*",
 )  # fmt: skip
 NOISE = 0.05
-UNITS = {"wall": "s", "cpu": "s", "peak_mib": "MiB", "parallelism": "cores"}
-WORDS = {"wall": "wall", "cpu": "CPU", "peak_mib": "peak memory", "parallelism": "CPU / wall"}
+UNITS = {"wall": "s", "cpu": "s", "peak_mib": "MiB", "parallelism": "cores", "stored_bytes": "bytes"}
+WORDS = {
+    "wall": "wall",
+    "cpu": "CPU",
+    "peak_mib": "peak memory",
+    "parallelism": "CPU / wall",
+    "stored_bytes": "layers stored",
+}
 
 
 def grid(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -101,11 +101,11 @@ def turn(
             for name in scenario.passes_of(tool):
                 if name in CHANGES:
                     fixtures = CHANGES[name](world, stage.destination, fixtures)
-                yield measured(
+                sample = measured(
                     stage, lambda: run(command, state, world.certificates.authority, scenario.limit), scenario
                 )
-                if TOOLS[tool].copies:
-                    check(world, scenario, stage, fixtures)
+                stored = check(world, scenario, stage, fixtures) if TOOLS[tool].copies else 0
+                yield dataclasses.replace(sample, stored_bytes=stored)
 
 
 @contextmanager
@@ -141,23 +141,28 @@ def _requests(stage: Stage) -> Counter[str]:
     return counted
 
 
-def check(world: World, scenario: Scenario, stage: Stage, fixtures: Sequence[Fixture]) -> None:
-    """Raise RunFailedError unless everything arrived."""
+def check(world: World, scenario: Scenario, stage: Stage, fixtures: Sequence[Fixture]) -> int:
+    """Raise RunFailedError unless everything arrived; return the bytes of layers that were recompressed."""
+    stored = 0
     try:
         for destination in stage.destinations:
             with world.client(destination) as client:
-                _check_one(client, scenario, fixtures)
+                stored += _check_one(client, scenario, fixtures)
     except RegistryError as problem:
         raise RunFailedError(f"exit code 0, but {problem}") from problem
+    return stored
 
 
-def _check_one(client: Client, scenario: Scenario, fixtures: Sequence[Fixture]) -> None:
+def _check_one(client: Client, scenario: Scenario, fixtures: Sequence[Fixture]) -> int:
     if scenario.cheap_sink:
         _check_sink(sink_stats(client), fixtures)
-        return
+        return 0
+    if scenario.recompressed:
+        return sum(client.check_recompressed(each.image, each.manifest, scenario.recompressed) for each in fixtures)
     known: set[tuple[str, str]] = set()
     for fixture in fixtures:
         client.check_image(fixture.image, fixture.manifest, known)
+    return 0
 
 
 def _check_sink(found: Mapping[str, int], fixtures: Sequence[Fixture]) -> None:

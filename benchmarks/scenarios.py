@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.changes import CHANGES
 from benchmarks.images import Image, Layer
+from benchmarks.trees import Tree
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -54,6 +55,7 @@ class Scenario:
     passes: tuple[str, ...] = ("",)
     patient: tuple[str, ...] = ()  #: the tools that stay for the passes that are changes; none named: all
     two: bool = False  #: a second destination
+    recompressed: str = ""  #: layers have to arrive in this compression
     pass_targets: tuple[tuple[Target, ...], ...] = ()
     count_requests: bool = False
     limit: float = 600.0
@@ -83,6 +85,20 @@ VARIANTS = ("fastcopy-sslsocket", "fastcopy-pure")
 ONE_LAYER = (Image("bench/one", "v1", (Layer(1, GIB),)),)
 FIVE_LAYERS = (Image("bench/five", "v1", (Layer(1, GIB), *(Layer(10 + number, 256 * MIB) for number in range(4)))),)
 SMALL = (Image("bench/small", "v1", (Layer(20, 3 * MIB), Layer(21, 64 * 1024), Layer(22, 2048))),)
+
+
+REAL = (
+    Image(
+        "bench/real",
+        "v1",
+        (
+            Tree("/usr/lib", 0, 700 * MIB),
+            Tree("/usr/lib", 700 * MIB, 300 * MIB),
+            Tree("/usr/lib", 1000 * MIB, 300 * MIB),
+            Tree("/usr/share", 0, 236 * MIB),
+        ),
+    ),
+)
 
 
 def fleet(
@@ -219,6 +235,18 @@ SCENARIOS: dict[str, Scenario] = {
             (Target("wall", BEST_PEER, subject="fastcopy-two"), Target("cpu", BEST_PEER, 0.6, subject="fastcopy-two")),
             two=True,
             count_requests=True,
+        ),
+        Scenario(
+            "recompress",
+            "gzip to zstd level 3, 1.5 GiB of this machine's files in four layers, plain HTTP",
+            REAL,
+            ("fastcopy-zstd", "skopeo-zstd"),
+            (
+                Target("cpu", "skopeo-zstd", 0.75, subject="fastcopy-zstd"),
+                Target("wall", "skopeo-zstd", 0.8, subject="fastcopy-zstd"),
+                Target("stored_bytes", "skopeo-zstd", 1.02, subject="fastcopy-zstd"),
+            ),
+            recompressed="zstd",
         ),
         Scenario(
             "many",

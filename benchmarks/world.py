@@ -19,6 +19,7 @@ from benchmarks.client import Client
 from benchmarks.images import Image, Layer, LayerStream, Stored, digest_of
 from benchmarks.peers import Program
 from benchmarks.servers import Registry, docker_registry
+from benchmarks.trees import Tree, TreeStream
 
 ZEROS = bytes(4 << 20)
 
@@ -43,7 +44,7 @@ class World:
         self.certificates = certificates.make(self.root)
         self.trust = ssl.create_default_context(cafile=str(self.certificates.authority))
         self._sources: dict[bool, Registry] = {}
-        self._made: dict[Layer, tuple[str, Stored]] = {}
+        self._made: dict[Layer | Tree, tuple[str, Stored]] = {}
         self._fixtures: dict[Image, Fixture] = {}
 
     def __enter__(self) -> World:
@@ -115,9 +116,10 @@ class World:
         layers = tuple(self._push_layer(client, image.repository, layer) for layer in image.layers)
         return client.push_image(image, layers, by_digest=by_digest)
 
-    def _push_layer(self, client: Client, repository: str, layer: Layer) -> Stored:
+    def _push_layer(self, client: Client, repository: str, layer: Layer | Tree) -> Stored:
         if layer not in self._made:
-            self._made[layer] = repository, client.push_stream(repository, LayerStream(layer))
+            stream = TreeStream(layer) if isinstance(layer, Tree) else LayerStream(layer)
+            self._made[layer] = repository, client.push_stream(repository, stream)
         elsewhere, stored = self._made[layer]
         if elsewhere != repository:
             client.mount(repository, stored.digest, elsewhere)

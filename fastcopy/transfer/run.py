@@ -34,9 +34,9 @@ BACKOFF, BACKOFF_CAP = 0.3, 30.0
 FRESH_STARTS = 2
 #: A host that says "later" is waited for this long in all before its last answer becomes the error.
 LATER_BUDGET = 15 * 60.0
-#: Bytes that one layer in recompression takes of the memory budget: zstd holds two jobs of 2 MiB, in and out, for each
+#: Bytes that one layer in recompression takes of the memory budget: zstd holds two jobs of 4 MiB, in and out, for each
 #: of its threads (docs/memory.md).
-PER_CODEC = 32 << 20
+PER_CODEC = 40 << 20
 
 
 def codec_slots(memory: int) -> int:
