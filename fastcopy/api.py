@@ -76,11 +76,15 @@ async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) ->
     started = time.monotonic()
     origin_ref, target_ref = _parse(source, "Invalid source name"), _parse(destination, "Invalid destination name")
     emit(CopyStarted(source, destination, engine.run.meters))
+    from fastcopy.migrate.journaling import keeping, key_of
+
     async with (
+        keeping(engine.run, key_of(engine.run.copy, (), (), source, destination), f"copy {source}") as ending,
         closing(await blamed("source", open_trusted(engine.source, origin_ref))) as origin,
         closing(await blamed("destination", open_destination(engine.destination, target_ref))) as target,
     ):
         (result,) = (await ImageCopy(engine.run, origin, [target]).go()).values()
+        ending.complete = not isinstance(result, FastcopyError)
     if isinstance(result, FastcopyError):
         raise result
     report = _report(engine, result, time.monotonic() - started)
@@ -108,11 +112,17 @@ async def sync_async(
     Raises BadConfig when two sources would be written to one destination.
     """
     from fastcopy.engine import running
+    from fastcopy.migrate.journaling import keeping, key_of
     from fastcopy.migrate.runner import Syncing, SyncOptions
+
+    chosen = sync or SyncOptions()
 
     async def work(engine: Engine) -> SyncReport:
         on_event(CopyStarted("", "", engine.run.meters))
-        return await Syncing(engine, sync or SyncOptions()).go(rules)
+        async with keeping(engine.run, key_of(engine.run.copy, rules, chosen.jobs), chosen.command) as ending:
+            report = await Syncing(engine, chosen).go(rules)
+            ending.complete = report.complete
+        return report
 
     return await running(options or Options(), work, emit=on_event, trace=trace)
 

@@ -75,6 +75,7 @@ class RunOptions:
     connect_timeout: float = 30.0
     bandwidth: int = 0  #: bytes per second over all transfers; 0: unlimited
     tmpdir: Path | None = None
+    journal: Path | None = None  #: directory of the journals and the cache of what is where; None: nothing is kept
     policy: Path | None = None  #: trust policy; None: the default places, and without a file everything is accepted
     insecure_policy: bool = False  #: look at no trust policy at all
 

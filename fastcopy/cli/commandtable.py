@@ -210,6 +210,18 @@ CONVERT = Command(
     "fastcopy.cli.converting:run",
 )
 
+STATUS = Command(
+    "status",
+    "Show runs and how far they came",
+    "status [command options] [RUN]",
+    "Show what the journals say of runs: images done, failed and left, blobs at their destination. With RUN (the\n"
+    "beginning of its key is enough) also what failed and why, and uploads that registries keep half-done. An\n"
+    "interrupted run goes on with the same command. Nothing is contacted.",
+    (("", "status"), ("one run", "status 3f2a"), ("for programs", "status --json")),
+    table.STATUS,
+    "fastcopy.cli.status:run",
+)
+
 COMPLETION = Command(
     "completion",
     "Print a completion script for bash, zsh or fish",
@@ -249,6 +261,7 @@ COMMANDS = {
         SERVE,
         STANDALONE_SIGN,
         STANDALONE_VERIFY,
+        STATUS,
         SYNC,
         Command("layers", "Get layers of IMAGE-NAME", "layers [command options] IMAGE-NAME [LAYER...]", flags=_SINGLE,
                 refused="it is deprecated; use `copy` with a dir: destination", hidden=True),

@@ -204,6 +204,7 @@ OWN_SYNC = (
     Flag("digest-tags", BOOL, "take cosign's sha256-….sig, .att and .sbom tags along", ours=True,
          refused="signatures beside an image are not copied; list their tags as images"),
     Flag("health", STRING, "serve /healthz and /metrics at HOST:PORT", shown="HOST:PORT", ours=True, refused=_LATER),
+    Flag("no-journal", BOOL, "keep no journal; an interrupted run starts its unfinished blobs anew", ours=True),
     Flag("plan", STRING, "execute a saved plan", shown="FILE", ours=True,
          refused="plans cannot be saved yet; --dry-run shows what would be copied"),
     Flag("prune", BOOL, "delete destination tags that left the source", ours=True,
@@ -248,6 +249,8 @@ OWN_HTTP = Flag("http", _HTTP, "HTTP version; auto measures and remembers what i
                 to="<source.http>,<destination.http>", ours=True)  # fmt: skip
 OWN_COPYING = (
     OWN_HTTP,
+    Flag("journal", PATH, "keep the journal in DIR, so that a run that was killed goes on where it was (sync: default "
+         "$XDG_STATE_HOME/fastcopy)", shown="DIR", to="run.journal", ours=True),
     Flag("src-http", _HTTP, "the same, for the source only", to="<source.http>", ours=True),
     Flag("dest-http", _HTTP, "the same, for the destination only", to="<destination.http>", ours=True),
     Flag("bwlimit", RATE, "at most so many bytes per second over all transfers, as 20MiB/s", to="run.bandwidth",
@@ -268,6 +271,11 @@ SERVE = (
     Flag("tls-cert", PATH, "serve HTTPS with this certificate chain (PEM)", shown="FILE", ours=True),
     Flag("tls-key", PATH, "the private key of --tls-cert (PEM)", shown="FILE", ours=True),
 )  # fmt: skip
+
+STATUS = (
+    Flag("journal", PATH, "DIR of the journals (default $XDG_STATE_HOME/fastcopy)", shown="DIR", ours=True),
+    Flag("json", BOOL, "print JSON", ours=True),
+)
 
 STANDALONE_SIGN = (
     Flag("output", STRING, "output the signature to SIGNATURE", short="o", shown="SIGNATURE"),

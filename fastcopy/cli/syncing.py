@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def run(call: Call) -> Coroutine[Any, Any, int]:
     """Read what is to be copied, then copy it."""
     wanted = inputs(call)
-    options = call.options()
+    options = _with_journal(call, call.options())
     if call.parsed.get("keep-going") and call.parsed.get("fail-fast"):
         raise UsageError("--keep-going and --fail-fast exclude each other")
     for text in wanted.warnings:
@@ -33,6 +34,25 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
     for text in wanted.problems:
         call.log.error(text)
     return _synced(call, wanted, options)
+
+
+def _with_journal(call: Call, options: Options) -> Options:
+    """The journal is kept unless --no-journal says otherwise; a dry run, and who calls us skopeo, leave no trace."""
+    if call.parsed.get("no-journal") and call.parsed.given("journal"):
+        raise UsageError("--journal and --no-journal exclude each other")
+    unwanted = call.parsed.get("no-journal") or call.parsed.get("dry-run") or call.shim
+    chosen = None if unwanted else options.run.journal or _default_journal(call)
+    return replace(options, run=replace(options.run, journal=chosen))
+
+
+def _default_journal(call: Call) -> Path | None:
+    from fastcopy.journal.places import default_directory
+
+    try:
+        return default_directory()
+    except RuntimeError:
+        call.log.warning("no journal is kept: there is neither XDG_STATE_HOME nor a home directory; see --journal")
+        return None
 
 
 def _keeps_going(call: Call, wanted: Inputs) -> bool:
@@ -89,6 +109,7 @@ async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Op
     sync = SyncOptions(
         keep_going=_keeps_going(call, wanted),
         dry_run=told.dry_run,
+        command=f"sync {wanted.name}",
         jobs=wanted.jobs,
         problems=wanted.problems if wanted.form == "list" else (),
         check=_unchecked if wanted.form == "list" else refuse_existing,

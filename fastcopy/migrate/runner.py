@@ -37,6 +37,7 @@ class SyncOptions:
 
     keep_going: bool = True
     dry_run: bool = False
+    command: str = "sync"  #: what `status` shows the run as; without secrets
     jobs: tuple[Job, ...] = ()
     problems: tuple[str, ...] = ()
     check: Callable[[Sequence[Job]], None] = field(default=lambda jobs: None, compare=False)
@@ -65,6 +66,8 @@ class Syncing:
             self.sync.watch.found(self.found)
             self.engine.run.emit(SyncPlanned(len(self.found.jobs), self.found.sources))
             if not self.sync.dry_run:
+                for job in self.found.jobs:
+                    self._note(Outcome(job, "planned"))
                 await self._copy_all(self.found.jobs)
         finally:
             report = self._report(time.monotonic() - started)
@@ -107,8 +110,14 @@ class Syncing:
             status: Status = "present" if result.present else "copied"
             outcome = Outcome(job, status, result.digest, result.source_digest or result.digest)
         self.outcomes[job] = outcome
+        self._note(outcome)
         self.sync.watch.ended(outcome)
         self.engine.run.emit(SyncedImage(job.source, job.destination, outcome.status, outcome.digest))
+
+    def _note(self, outcome: Outcome) -> None:
+        job, error = outcome.job, outcome.error
+        told = {"digest": outcome.digest, "source_digest": outcome.source_digest, "error": str(error) if error else ""}
+        self.engine.run.notes.image(job.key, job.source, job.destination, outcome.status, **told)
 
     async def _copy(self, group: list[Job]) -> dict[Job, Result]:
         first, engine = group[0], self.engine

@@ -6,13 +6,17 @@ a leader that fails or is cancelled is followed by the next in line.
 
 Several destinations share one download: they are served in waves with at most one destination per registry, the
 others of that registry mount in the next wave. A destination that fails leaves its wave; it does not stop the rest.
+Whoever leads takes along the wants of other tasks for other registries (`wants`), so that the source is read once;
+whom that does not serve leads next, with its own source.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+
+import trio
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import Again, FastcopyError
@@ -22,6 +26,7 @@ from fastcopy.transfer.arrival import Arrival, Outcomes
 from fastcopy.transfer.carry import carry
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
+from fastcopy.transfer.wants import Want
 from fastcopy.transports.base import Destination, Source
 
 #: Below this many bytes a blob stays in the loop: the hand-over to a thread costs 137 us, the time in which one core
@@ -35,26 +40,49 @@ async def ensure_blob(
     """Make sure *what* is complete at every one of *targets*; the failures, by destination."""
     run.emit(BlobStarted(what.digest, what.size, kind))
     run.meters.planned += max(what.size, 0)
-    outcomes: Outcomes = {}
-    async with _leading(run, targets, what.digest):
-        for wave in waves(targets):
-            outcomes |= await _serve(run, source, wave, what)
-            _note(run, outcomes, what)
+    want = Want(source, targets, what)
+    with run.wants.known(want):
+        async with _leading(run, targets, what.digest):
+            want.ready = True
+            await run.wants.others_said(want)
+            if await run.wants.lead(want):
+                await _lead(run, want)
     run.meters.settled += max(what.size, 0)
-    for arrival in outcomes.values():
+    for arrival in want.outcomes.values():
         if isinstance(arrival, Arrival):
             run.meters.tally(arrival.how).add(what.size)
             run.emit(BlobDone(what.digest, what.size, arrival.how, kind, arrival.origin))
-    return {target: failure for target, failure in outcomes.items() if isinstance(failure, FastcopyError)}
+    return {target: failure for target, failure in want.outcomes.items() if isinstance(failure, FastcopyError)}
 
 
 @asynccontextmanager
 async def _leading(run: Run, targets: Iterable[Destination], digest: Digest) -> AsyncIterator[None]:
-    """Hold the leader lock at every registry involved, taken in one order by everybody."""
-    async with AsyncExitStack() as stack:
+    """Hold the leader lock at every registry involved, taken in one order by everybody; at once where it is free."""
+    with ExitStack() as stack:
         for host in sorted({target.host for target in targets}):
-            await stack.enter_async_context(run.leader(host, digest))
+            lock = run.leader(host, digest)
+            try:
+                lock.acquire_nowait()
+            except trio.WouldBlock:
+                await lock.acquire()
+            stack.callback(lock.release)
         yield
+
+
+async def _lead(run: Run, want: Want) -> None:
+    """Serve what is left of *want*, wave by wave; the first one, which downloads, has the others' wants aboard."""
+    for wave in waves(want.left):
+        with run.wants.company(want) as company:
+            outcomes = await _serve(run, want.source, wave, list(company), want.what)
+            _note(run, outcomes, want.what)
+            for target, outcome in outcomes.items():
+                if target not in company:
+                    want.outcomes[target] = outcome
+                elif isinstance(outcome, Arrival):  # whoever failed in company tries by itself, with its own source
+                    company[target].outcomes[target] = outcome
+        copied = any(isinstance(each, Arrival) and each.how == "copied" for each in outcomes.values())
+        if copied and run.wants.fetched(want.what.digest):
+            run.meters.extra("late", "source", want.what.size)
 
 
 def waves(targets: Iterable[Destination]) -> Iterator[list[Destination]]:
@@ -70,13 +98,17 @@ def _note(run: Run, outcomes: Outcomes, what: Descriptor) -> None:
     for target, arrival in outcomes.items():
         if isinstance(arrival, Arrival):
             run.known.note(target.host, target.place, what.digest)
+            run.notes.arrived(target.host, target.place, what.digest, what.size)
 
 
-async def _serve(run: Run, source: Source, wave: Sequence[Destination], what: Descriptor) -> Outcomes:
-    """One wave; who fails in company is tried again alone."""
-    outcomes = await _attempt(run, source, wave, what)
-    if len(wave) > 1:
-        for target, failure in outcomes.items():
+async def _serve(
+    run: Run, source: Source, wave: Sequence[Destination], company: Sequence[Destination], what: Descriptor
+) -> Outcomes:
+    """One wave; who of it fails in company is tried again alone."""
+    outcomes = await _attempt(run, source, [*wave, *company], what)
+    if len(outcomes) > 1:
+        for target in wave:
+            failure = outcomes[target]
             if isinstance(failure, FastcopyError) and failure.again is not Again.NEVER:
                 outcomes |= await _attempt(run, source, [target], what)
     return outcomes
@@ -102,7 +134,7 @@ async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: De
     """The ladder. Raises what concerns everybody (the source's faults, or a lone destination's)."""
     outcomes: Outcomes = {}
     origins = {target: _mount_origin(run, source, target, what) for target in wave}
-    found = await gather(*(partial(look, run, target, what, origins[target]) for target in wave))
+    found = await gather(*(partial(_looked, run, target, what, origins[target]) for target in wave))
     for target, arrival in zip(wave, found, strict=True):
         if arrival is not None:
             outcomes[target] = arrival
@@ -112,6 +144,14 @@ async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: De
     elif missing:
         outcomes |= await carry(run, source, missing, what)
     return _alone(outcomes) if len(wave) == 1 else outcomes
+
+
+async def _looked(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | FastcopyError | None:
+    """`look`, with its failure as an answer: one destination's trouble is not the others'."""
+    try:
+        return await look(run, target, what, origin)
+    except FastcopyError as error:
+        return error
 
 
 def _alone(outcomes: Outcomes) -> Outcomes:
@@ -125,20 +165,39 @@ def _mount_origin(run: Run, source: Source, target: Destination, what: Descripto
     """A repository of the target's registry that is known to have the blob."""
     if not target.accepts.mounts:
         return ""
-    known = run.known.elsewhere(target.host, target.place, what.digest)
+    known = mount_origin(run, target, what)
     if known or source.host != target.host or source.place == target.place:
         return known
     return source.place
 
 
+def mount_origin(run: Run, target: Destination, what: Descriptor) -> str:
+    """Another repository of the target's registry that has the blob, or was noted to have it; "" if none is known."""
+    if not target.accepts.mounts:
+        return ""
+    known = run.known.elsewhere(target.host, target.place, what.digest)
+    noted = (place for place in run.notes.places(target.host, what.digest) if place != target.place)
+    return known or next(noted, "")
+
+
 async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | None:
-    """Whether the blob is there, or can be mounted from *origin*; None: it has to be brought."""
+    """Whether the blob is there, or can be mounted from *origin*; None: it has to be brought.
+
+    What was noted is asked for first, and forgotten where it turns out wrong.
+    """
     if run.known.has(target.host, target.place, what.digest):
         return Arrival("present")
-    mounted = bool(origin) and await blamed("destination", target.mount(what, origin))
-    if mounted:
-        return Arrival("mounted", origin)
-    there = await blamed("destination", target.has_blob(what))
+    noted = target.place in run.notes.places(target.host, what.digest)
+    if noted and await blamed("destination", target.has_blob(what)):
+        return Arrival("present")
+    if noted:
+        run.notes.lost(target.host, target.place, what.digest)
+    if origin:
+        if await blamed("destination", target.mount(what, origin)):
+            return Arrival("mounted", origin)
+        run.known.forget(target.host, origin, what.digest)
+        run.notes.lost(target.host, origin, what.digest)
+    there = not noted and await blamed("destination", target.has_blob(what))
     return Arrival("present") if there else None
 
 

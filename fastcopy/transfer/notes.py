@@ -29,11 +29,22 @@ class OpenUpload:
     state: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Recoded:
+    """What a layer became in another compression: digest and size of the new blob, and what it is uncompressed."""
+
+    digest: Digest
+    size: int
+    diff_id: Digest
+
+
 class Notes:
-    """Remembers open uploads for one run and nothing else; a journal remembers more, and longer."""
+    """The memory of one run; a journal remembers more, and longer."""
 
     def __init__(self) -> None:
         self._uploads: dict[tuple[str, str, Digest], OpenUpload] = {}
+        self._recoded: dict[tuple[Digest, str, int | None], Recoded] = {}
+        self._facts: dict[tuple[str, str], str] = {}
 
     def checkpoint(self, upload: OpenUpload) -> None:
         """*upload* has come this far."""
@@ -47,8 +58,8 @@ class Notes:
         """The upload is finished or given up: there is nothing to go on with."""
         self._uploads.pop((host, place, digest), None)
 
-    def arrived(self, host: str, place: str, digest: Digest) -> None:
-        """*digest* is complete at *place* of *host*."""
+    def arrived(self, host: str, place: str, digest: Digest, size: int) -> None:
+        """*digest*, of *size* bytes, is complete at *place* of *host*."""
 
     def places(self, host: str, digest: Digest) -> Sequence[str]:
         """Places of *host* that once had *digest*."""
@@ -56,3 +67,22 @@ class Notes:
 
     def lost(self, host: str, place: str, digest: Digest) -> None:
         """It is not there, whatever was noted."""
+
+    def recoded(self, digest: Digest, compression: str, level: int | None) -> Recoded | None:
+        """What layer *digest* became in *compression* at *level*, in this run or another."""
+        return self._recoded.get((digest, compression, level))
+
+    def became(self, digest: Digest, compression: str, level: int | None, made: Recoded) -> None:
+        """Layer *digest* became *made*."""
+        self._recoded[digest, compression, level] = made
+
+    def fact(self, host: str, name: str) -> str:
+        """What was learnt of *host* under *name*; "" nothing."""
+        return self._facts.get((host, name), "")
+
+    def learnt(self, host: str, name: str, value: str) -> None:
+        """*host* behaves like this."""
+        self._facts[host, name] = value
+
+    def image(self, key: str, source: str, destination: str, state: str, **told: str) -> None:
+        """The image of job *key* is now planned, copied, present or failed; *told*: source_digest, digest, error."""

@@ -22,10 +22,11 @@ from fastcopy.schedule import Lane
 from fastcopy.threads import in_thread
 from fastcopy.transfer.arrival import Arrival
 from fastcopy.transfer.carry import BARREN_BREAKS, PROGRESS
-from fastcopy.transfer.ensure import look
+from fastcopy.transfer.ensure import look, mount_origin
 from fastcopy.transfer.inflow import Inflow, Send
+from fastcopy.transfer.notes import Recoded
 from fastcopy.transfer.pumping import failure_of_outlet
-from fastcopy.transfer.run import Flow, Recoded, Run, Step, blamed
+from fastcopy.transfer.run import Flow, Run, Step, blamed
 from fastcopy.transports.base import BlobReader, Destination, Source, Upload
 
 if TYPE_CHECKING:
@@ -76,14 +77,14 @@ async def recode(
                     raise
                 failures[target] = error
     run.meters.settled += max(what.size, 0)
-    done = run.recoded.get(key)
+    done = run.notes.recoded(*key)
     return (layer.renamed(done.digest, done.size) if done else None), failures
 
 
 async def _bring(
     run: Run, source: Source, target: Destination, layer: Layer, key: tuple[Digest, str, int | None]
 ) -> None:
-    done = run.recoded.get(key)
+    done = run.notes.recoded(*key)
     arrival = None
     if done is not None:
         _same_diff_id(layer, done.diff_id)
@@ -95,16 +96,18 @@ async def _bring(
             step = Step(
                 f"recompressing blob {layer.what.digest}", work, source.host, (target.host,), Lane.BULK, layer.what.size
             )
-            done, arrival = run.recoded.setdefault(key, await run.perform(step)), Arrival("copied")
+            done, arrival = await run.perform(step), Arrival("copied")
+            run.notes.became(*key, done)
     assert done is not None
     run.known.note(target.host, target.place, done.digest)
+    run.notes.arrived(target.host, target.place, done.digest, done.size)
     run.meters.tally(arrival.how).add(done.size)
     run.emit(BlobDone(layer.what.digest, done.size, arrival.how, "blob", arrival.origin))
 
 
 async def _found(run: Run, target: Destination, what: Descriptor) -> Arrival | None:
     """The recompressed blob where an earlier image of this run left it."""
-    origin = run.known.elsewhere(target.host, target.place, what.digest) if target.accepts.mounts else ""
+    origin = mount_origin(run, target, what)
     ask = partial(look, run, target, what, origin)
     return await run.perform(Step(f"looking for blob {what.digest}", ask, destinations=(target.host,)))
 

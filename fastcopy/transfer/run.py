@@ -20,6 +20,7 @@ from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
 from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.notes import Notes
+from fastcopy.transfer.wants import Wants
 
 if TYPE_CHECKING:
     from fastcopy._native import Rate
@@ -165,15 +166,6 @@ class Step(Generic[T]):
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Recoded:
-    """What a layer became in another compression: digest and size of the new blob, and what it is uncompressed."""
-
-    digest: Digest
-    size: int
-    diff_id: Digest
-
-
 @dataclass
 class Run:
     """One run of the engine: handed to every step."""
@@ -187,7 +179,7 @@ class Run:
     notes: Notes = field(default_factory=Notes)
     rate: Rate | None = None
     leaders: dict[tuple[str, str], trio.Lock] = field(default_factory=dict)
-    recoded: dict[tuple[Digest, str, int | None], Recoded] = field(default_factory=dict)  #: by digest, format, level
+    wants: Wants = field(default_factory=Wants)
     codecs: trio.CapacityLimiter | None = None  #: layers in recompression: a matter of cores and memory, not of hosts
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("convert",),
     ("inspecting", "jobs", "serve", "transports"),
     ("formats", "transfer"),
+    ("journal",),
     ("engine",),
     ("places",),
     ("migrate",),
