@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 from fastcopy.errors import FastcopyError, Unsupported
-from fastcopy.names import ArchiveRef, DirRef, DockerRef, OciRef, Ref, TarballRef, image_name, with_default_tag
+from fastcopy.names import (
+    ArchiveRef,
+    DirRef,
+    DockerRef,
+    OciRef,
+    Ref,
+    StorageRef,
+    TarballRef,
+    image_name,
+    with_default_tag,
+)
 from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
@@ -143,6 +153,12 @@ async def _tarball_source(hosts: Hosts, ref: TarballRef) -> Source:
     return TarballSource(ref)
 
 
+async def _storage_source(hosts: Hosts, ref: StorageRef) -> Source:
+    from fastcopy.transports.storage.source import StorageSource
+
+    return StorageSource(ref)
+
+
 async def _oci_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination:
     from fastcopy.transports.oci import OciArchiveDestination
 
@@ -172,6 +188,7 @@ SOURCES: dict[str, Callable[[Hosts, Any], Awaitable[Source]]] = {
     "oci-archive": _oci_archive_source,
     "docker-archive": _docker_archive_source,
     "tarball": _tarball_source,
+    "containers-storage": _storage_source,
 }
 DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "docker": _docker_destination,

@@ -14,11 +14,11 @@ from functools import partial
 
 from fastcopy import media, platforms
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import BadManifest, FastcopyError, PeerError
+from fastcopy.errors import BadManifest, FastcopyError, PeerError, Unsupported
 from fastcopy.events import BlobKind, ImageDone, ImageStarted, ListStarted, ManifestKind, ManifestWritten
 from fastcopy.manifest import Manifest
 from fastcopy.transfer import reshape
-from fastcopy.transfer.ensure import ensure_blob
+from fastcopy.transfer.ensure import ensure_blob, look
 from fastcopy.transfer.reading import MAX_DEPTH, Reader, wanted_platforms
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
@@ -194,16 +194,16 @@ class ImageCopy:
 
     async def _single(self, it: Instance) -> Descriptor:
         self.run.emit(ImageStarted(it.manifest.digest, it.platform, it.number, it.count))
-        plan = reshape.plan(it.manifest, self._accepts(), self.run.copy)
+        image = await self._as_given(it.manifest)
+        plan = reshape.plan(image, self._accepts(), self.run.copy)
         if plan is None:
-            await self._blobs(it.manifest)
-            written = it.manifest
+            await self._blobs(image)
+            written = image
         else:
             from fastcopy.transfer.reshaping import Reshaping
 
-            reshaping = Reshaping(self.run, self.source, it.manifest, plan)
-            written = await reshaping.go(lambda: self.aboard, self._leave)
-            self._changed(it.manifest, written)
+            written = await Reshaping(self.run, self.source, image, plan).go(lambda: self.aboard, self._leave)
+        self._changed(it.manifest, written)
         await self._put(written, "manifest", top_level=it.top)
         self.run.emit(ImageDone(written.digest))
         return reshape.marked(written, it.manifest)
@@ -215,6 +215,26 @@ class ImageCopy:
         kind: BlobKind = "config" if manifest.config and what.digest == manifest.config.digest else "blob"
         targets = self.aboard
         failures = await ensure_blob(self.run, self.source, targets, what, kind)
+    async def _as_given(self, manifest: Manifest) -> Manifest:
+        """*manifest* as the source can give it, and verbatim where the destinations have its layers already."""
+        given = await blamed("source", self.source.as_given(manifest))
+        if given is manifest or await self._have_all(manifest.layers):
+            return manifest
+        if reason := reshape.fixed(self._accepts(), self.run.copy):
+            raise Unsupported(
+                f'Copying this image would require changing layer representation, which we cannot do: "{reason}"'
+            )
+        return given
+
+    async def _have_all(self, layers: tuple[Descriptor, ...]) -> bool:
+        """Whether every destination on board has every one of *layers*."""
+        asked = [(target, what) for target in self.aboard for what in layers]
+        looks = [
+            Step(f"looking for blob {what.digest}", partial(look, self.run, target, what, ""), "", (target.host,))
+            for target, what in asked
+        ]
+        return bool(looks) and all(await gather(*(partial(self.run.perform, each) for each in looks)))
+
         self._leave(failures)
 
     def _leave(self, failures: dict[Destination, FastcopyError]) -> None:

@@ -18,6 +18,7 @@ from fastcopy.errors import DigestMismatch, FastcopyError, SizeMismatch, Unsuppo
 
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Outlet, Report
+    from fastcopy.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,10 @@ class Source(ABC):
 
 class Destination(ABC):
     """A place an image is written to.
+    async def as_given(self, manifest: Manifest) -> Manifest:
+        """*manifest* with its layers as this place can give them: another one where it keeps them uncompressed only."""
+        return manifest
+
 
     Order is part of the contract: every blob of a manifest MUST be there before `put_manifest`, every child before
     its index, and `commit` comes last.

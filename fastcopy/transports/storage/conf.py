@@ -1,0 +1,115 @@
+"""Where the containers-storage is: a name's own ``[driver@root+run:options]``, else storage.conf, as containers/storage
+looks for it (containers-storage.conf(5)). Refuses to know what lies there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from fastcopy.errors import BadConfig, Unsupported
+from fastcopy.names import StorageRef
+
+DRIVERS: Final = ("overlay", "vfs")  #: those whose layers can be read without mounting anything
+_SYSTEM: Final = (Path("/etc/containers/storage.conf"), Path("/usr/share/containers/storage.conf"))
+_GRAPH_ROOT: Final = "/var/lib/containers/storage"
+_RUN_ROOT: Final = "/run/containers/storage"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A storage: absolute directories; *additional* ones are read after it and never written."""
+
+    root: str
+    run_root: str
+    driver: str
+    options: tuple[str, ...] = ()
+    additional: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        options = ":" + ",".join(self.options) if self.options else ""
+        return f"[{self.driver}@{self.root}+{self.run_root}{options}]"
+
+
+def locate(ref: StorageRef) -> Place:
+    """The storage that *ref* means; raises BadConfig, and Unsupported for a driver that needs the kernel's help."""
+    given = _configured() if not ref.graph_root else {}
+    options = given.get("options") or {}
+    root = ref.graph_root or _root(given)
+    run_root = ref.run_root or _text(given, "runroot") or _run_root()
+    driver = ref.driver or (os.environ.get("STORAGE_DRIVER", "") or _text(given, "driver") if given else "")
+    driver = "overlay" if driver == "overlay2" else driver or _found_driver(root)
+    if driver not in DRIVERS:
+        raise Unsupported(f"the storage driver {driver!r} of {root} is not supported, only {' and '.join(DRIVERS)} are")
+    more = [str(each) for each in options.get("additionalimagestores") or []] + _stores(ref.options)
+    more += [each for each in (_text(given, "imagestore"), _text(options, "imagestore")) if each]
+    return Place(root, run_root, driver, ref.options, tuple(os.path.realpath(each) for each in more))
+
+
+def _stores(options: tuple[str, ...]) -> list[str]:
+    """Additional stores among a name's options (``overlay.imagestore=/path``)."""
+    pairs = [option.partition("=") for option in options]
+    return [value for key, _, value in pairs if key.rpartition(".")[2] == "imagestore" and value]
+
+
+def rootless() -> bool:
+    """Whether this user has a storage of its own."""
+    return os.geteuid() != 0
+
+
+def conf_file() -> Path | None:
+    """The storage.conf that counts, None when there is none."""
+    if named := os.environ.get("CONTAINERS_STORAGE_CONF"):
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME") or (os.path.expanduser("~/.config") if rootless() else "")
+    own = [Path(home) / "containers" / "storage.conf"] if home else []
+    return next((path for path in (*own, *_SYSTEM) if path.exists()), None)
+
+
+def _configured() -> dict[str, Any]:
+    """The table ``[storage]`` of storage.conf."""
+    import tomllib
+
+    path = conf_file()
+    if path is None:
+        return {"driver": ""}
+    try:
+        storage = tomllib.loads(path.read_text(encoding="utf-8")).get("storage", {})
+    except (OSError, ValueError) as error:
+        raise BadConfig(f"{path}: {error.strerror if isinstance(error, OSError) else error}") from None
+    if not isinstance(storage, dict) or not isinstance(storage.get("options", {}), dict):
+        raise BadConfig(f"{path}: [storage] and [storage.options] have to be tables")
+    if rootless() and path in _SYSTEM:  # system roots are not this user's (containers-storage.conf(5))
+        storage = {key: value for key, value in storage.items() if key not in ("graphroot", "runroot")}
+    return {"driver": "", **storage}
+
+
+def _root(given: dict[str, Any]) -> str:
+    if root := _text(given, "graphroot"):
+        return root
+    if not rootless():
+        return _GRAPH_ROOT
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return _text(given, "rootless_storage_path") or os.path.join(data, "containers", "storage")
+
+
+def _run_root() -> str:
+    if not rootless():
+        return _RUN_ROOT
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    return os.path.join(runtime, "containers")
+
+
+def _text(table: dict[str, Any], key: str) -> str:
+    """A path of storage.conf with ``$HOME`` and ``$UID`` filled in; "" when it is not there."""
+    value = table.get(key) or ""
+    if not isinstance(value, str):
+        raise BadConfig(f"storage.conf: {key} is not a text")
+    return value.replace("$HOME", os.path.expanduser("~")).replace("$UID", str(os.geteuid()))
+
+
+def _found_driver(root: str) -> str:
+    """The driver that has images in *root*, else the one containers/storage prefers."""
+    return next((each for each in DRIVERS if os.path.isdir(os.path.join(root, each + "-images"))), DRIVERS[0])
