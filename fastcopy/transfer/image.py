@@ -208,13 +208,6 @@ class ImageCopy:
         self.run.emit(ImageDone(written.digest))
         return reshape.marked(written, it.manifest)
 
-    async def _blobs(self, manifest: Manifest) -> None:
-        await gather(*(partial(self._blob, manifest, each) for each in manifest.blobs()))
-
-    async def _blob(self, manifest: Manifest, what: Descriptor) -> None:
-        kind: BlobKind = "config" if manifest.config and what.digest == manifest.config.digest else "blob"
-        targets = self.aboard
-        failures = await ensure_blob(self.run, self.source, targets, what, kind)
     async def _as_given(self, manifest: Manifest) -> Manifest:
         """*manifest* as the source can give it, and verbatim where the destinations have its layers already."""
         given = await blamed("source", self.source.as_given(manifest))
@@ -235,6 +228,13 @@ class ImageCopy:
         ]
         return bool(looks) and all(await gather(*(partial(self.run.perform, each) for each in looks)))
 
+    async def _blobs(self, manifest: Manifest) -> None:
+        await gather(*(partial(self._blob, manifest, each) for each in manifest.blobs()))
+
+    async def _blob(self, manifest: Manifest, what: Descriptor) -> None:
+        kind: BlobKind = "config" if manifest.config and what.digest == manifest.config.digest else "blob"
+        targets = self.aboard
+        failures = await ensure_blob(self.run, self.source, targets, what, kind)
         self._leave(failures)
 
     def _leave(self, failures: dict[Destination, FastcopyError]) -> None:
