@@ -117,6 +117,10 @@ class Source(ABC):
         """Digest and media type of what the reference names, if that is cheaper than `manifest`; else (None, "")."""
         return None, ""
 
+    async def as_given(self, manifest: Manifest) -> Manifest:
+        """*manifest* with its layers as this place can give them: another one where it keeps them uncompressed only."""
+        return manifest
+
     @abstractmethod
     async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
         """Open bytes *first* to *last* (inclusive; default: the end) of a blob. MUST start exactly at *first*."""
@@ -132,10 +136,6 @@ class Source(ABC):
 
 class Destination(ABC):
     """A place an image is written to.
-    async def as_given(self, manifest: Manifest) -> Manifest:
-        """*manifest* with its layers as this place can give them: another one where it keeps them uncompressed only."""
-        return manifest
-
 
     Order is part of the contract: every blob of a manifest MUST be there before `put_manifest`, every child before
     its index, and `commit` comes last.
