@@ -2,7 +2,7 @@
 
 A source that breaks in mid-body is opened again at the pump's position and becomes another inlet of the *same* pump,
 hasher and uploads. A destination that breaks leaves; when none is left the attempt ends, and the step above decides
-about another one.
+about another one, which goes on where the destination stands if that can be (`transfer.resume`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastcopy.descriptor import Descriptor
-from fastcopy.errors import Again, FastcopyError
+from fastcopy.errors import Again, DigestMismatch, FastcopyError
 from fastcopy.events import Retrying
 from fastcopy.threads import in_thread
+from fastcopy.transfer import resume
 from fastcopy.transfer.arrival import Arrival, Outcomes
 from fastcopy.transfer.pumping import failure_of, failure_of_outlet
 from fastcopy.transfer.run import Flow, Run, blamed
@@ -39,46 +40,93 @@ BARREN_BREAKS = 5
 
 async def carry(run: Run, source: Source, targets: Sequence[Destination], what: Descriptor) -> Outcomes:
     """Bring *what* to every one of *targets* with one download; raises what is the source's fault."""
-    from fastcopy._native import Hasher
-
-    opened: list[BlobReader | Upload] = []
-    outcomes: Outcomes = {}
-
-    kind = carrier_for(source, what)
-
-    async def read() -> None:
-        opened.append(await blamed("source", source.open_blob(what, 0, kind.first_piece(what))))
-
-    async def write(target: Destination) -> None:
-        try:
-            upload = await blamed("destination", target.begin(what))
-        except FastcopyError as error:
-            outcomes[target] = error
-            return
-        opened.append(upload)
-        uploads[target] = upload
-
-    uploads: dict[Destination, Upload] = {}
+    ends = Ends(run, source, what)
     try:
-        await gather(read, *(partial(write, target) for target in targets))
-        reader = next(end for end in opened if isinstance(end, BlobReader))
-        if what.size < 0:  # schema 1 does not say; the source does
-            what = replace(what, size=reader.length)
-        if uploads:
-            carrier = kind(run, source, what, reader, uploads, Hasher(what.digest.algorithm), outcomes)
-            opened.append(carrier)  # type: ignore[arg-type]  # its reader may be another one by then
-            await carrier.go()
+        await ends.open(targets)
+        if ends.uploads:
+            await ends.carrier().go()
+    except FastcopyError as error:
+        resume.failed(run, targets, what, error)
+        raise
+    except trio.Cancelled:
+        resume.cancelled(run, targets, what)
+        raise
     finally:
-        for end in opened:
-            end.close()
-    return outcomes
+        ends.close()
+        await resume.abandon(run, ends.unfinished(), what)
+    return ends.outcomes
 
 
-def carrier_for(source: Source, what: Descriptor) -> type[Carrier]:
-    """What carries *what*: the plain road, or the one that may open several ranges of a large blob at once."""
+class Ends:
+    """Both ends of one blob's way: opened at once, or, where uploads go on, the source where they need it."""
+
+    def __init__(self, run: Run, source: Source, what: Descriptor) -> None:
+        self.run, self.source, self.what = run, source, what
+        self.uploads: dict[Destination, Upload] = {}
+        self.outcomes: Outcomes = {}
+        self._begun: list[tuple[Destination, Upload]] = []
+        self._reader: BlobReader | None = None
+        self._carrier: Carrier | None = None
+        self._hasher: Hasher | None = None
+
+    async def open(self, targets: Sequence[Destination]) -> None:
+        """Open the uploads and the source; the source's faults are raised, the others are outcomes."""
+        begin = [partial(self._begin, target) for target in targets]
+        noted = any(self.run.notes.open_upload(each.host, each.place, self.what.digest) for each in targets)
+        await gather(*begin if noted else (self._read, *begin))
+        if self.uploads:
+            await resume.as_one(self.uploads, self.what)
+            self._begun = list(self.uploads.items())
+        if noted and self.uploads:
+            await self._read()
+        if self.what.size < 0 and self._reader is not None:  # schema 1 does not say; the source does
+            self.what = replace(self.what, size=self._reader.length)
+
+    async def _begin(self, target: Destination) -> None:
+        try:
+            self.uploads[target] = upload = await resume.begin(self.run, target, self.what)
+        except FastcopyError as error:
+            self.outcomes[target] = error
+            return
+        self._begun.append((target, upload))
+
+    async def _read(self) -> None:
+        first = self._hash().length
+        if first and first == self.what.size:
+            return
+        last = carrier_for(self.source, self.what, first).first_piece(first)
+        self._reader = await blamed("source", self.source.open_blob(self.what, first, last))
+
+    def _hash(self) -> Hasher:
+        if self._hasher is None:
+            self._hasher = resume.hasher_for(self.run, self.uploads, self.what)
+        return self._hasher
+
+    def carrier(self) -> Carrier:
+        """What moves the bytes between the open ends; it owns the reader from now on."""
+        hasher, reader = self._hash(), self._reader
+        kind = carrier_for(self.source, self.what, hasher.length)
+        self._carrier = kind(
+            self.run, self.source, self.what, reader, self.uploads, hasher, self.outcomes, hasher.length
+        )
+        return self._carrier
+
+    def unfinished(self) -> list[tuple[Destination, Upload]]:
+        """Uploads that were begun and did not become a blob."""
+        return [(at, upload) for at, upload in self._begun if not isinstance(self.outcomes.get(at), Arrival)]
+
+    def close(self) -> None:
+        """Close what is open; idempotent."""
+        for end in (self._reader, self._carrier, *(upload for _, upload in self._begun)):
+            if end is not None:
+                end.close()
+
+
+def carrier_for(source: Source, what: Descriptor, first: int = 0) -> type[Carrier]:
+    """What carries *what* from byte *first* on: the plain road, or the one that may open several ranges at once."""
     from fastcopy.transfer.ranges import RANGED_MIN, RangedCarrier
 
-    return RangedCarrier if source.ranges and what.size >= RANGED_MIN else Carrier
+    return RangedCarrier if source.ranges and what.size - first >= RANGED_MIN else Carrier
 
 
 @dataclass
@@ -88,39 +136,63 @@ class Carrier:
     run: Run
     source: Source
     what: Descriptor
-    reader: BlobReader
+    reader: BlobReader | None  #: none where nothing is left to read
     uploads: dict[Destination, Upload]  #: those still on board
     hasher: Hasher
     outcomes: Outcomes
     done: int = 0  #: bytes through, in whole parts
     breaks: int = 0
+    rest: bytes = b""  #: of a body that cannot be lent, what belongs to the next part
 
     @staticmethod
-    def first_piece(what: Descriptor) -> int | None:
-        """Last byte of what is asked for first; None: the whole blob in one request."""
+    def first_piece(first: int) -> int | None:
+        """Last byte of what is asked for first, from byte *first* on; None: the whole blob in one request."""
         return None
 
     async def go(self) -> None:
         """Move every part, then commit at every destination that is still on board."""
-        limit = min((each.part_limit for each in self.uploads.values() if each.part_limit), default=None)
-        report: Report | None = None
-        for size, last in parts(self.what.size, limit):
-            report = await self._part(size, last)
+        report = self._nothing_left() if self.reader is None else None
+        for target, upload in self.uploads.items():
+            resume.checkpoint(self.run, target, self.what, upload, self.hasher)
+        while report is None or self.done < self.what.size:
+            end = self._next_stop()
+            report = await self._part(end - self.done, end == self.what.size)
             if not self.uploads:
                 return
-        assert report is not None
-        await self.reader.settle(report)
+        if self.reader is not None:
+            await self.reader.settle(report)
         await gather(*(partial(self._finish, target, report) for target in list(self.uploads)))
+
+    def _nothing_left(self) -> Report:
+        """Everything was confirmed and hashed before: only the closing is missing."""
+        from fastcopy._native import Report, Why
+
+        if self.hasher.digest() != self.what.digest.raw:
+            raise DigestMismatch(f"blob {self.what.digest}: Digest did not match the bytes that were read")
+        return Report(Why.DONE, 0, "", 0, None, 0, 0, 0)
+
+    def _next_stop(self) -> int:
+        """Where the part that begins now ends: a full part, the end, or where an upload that stands further joins."""
+        stops = [self.what.size]
+        for upload in self.uploads.values():
+            if upload.offset > self.done:
+                stops.append(upload.offset)
+            elif upload.part_limit:
+                stops.append(self.done + upload.part_limit)
+        return min(stops)
 
     async def _finish(self, target: Destination, report: Report) -> None:
         finishing = self.uploads[target].finish(report, self.what.digest, self.what.size)
         try:
             await blamed("destination", finishing)
-            self.outcomes[target] = Arrival("copied")
         except FastcopyError as error:
             self._drop(target, error)
+            return
+        self.outcomes[target] = Arrival("copied")
+        resume.forget(self.run, [target], self.what)
 
     def _drop(self, target: Destination, error: FastcopyError) -> None:
+        resume.failed(self.run, [target], self.what, error)
         self.outcomes[target] = error
         self.uploads.pop(target).close()
 
@@ -141,11 +213,16 @@ class Carrier:
             rate=self.run.rate,
         )
         report = await self._through(make, size)
-        await self._settle(report, [(target, outlets[target]) for target in aboard], last)
         self.done += size
+        await self._settle(report, [(target, outlets[target]) for target in aboard], last)
         return report
 
     async def _open(self, target: Destination, size: int, outlets: dict[Destination, Outlet]) -> None:
+        from fastcopy._native import Outlet
+
+        if self.uploads[target].offset > self.done:  # it has these bytes: they are only hashed again
+            outlets[target] = Outlet.null()
+            return
         try:
             outlets[target] = await blamed("destination", self.uploads[target].open(size))
         except FastcopyError as error:
@@ -154,7 +231,7 @@ class Carrier:
     async def _through(self, make: Callable[..., Pump], size: int) -> Report:
         """Move a part of *size* bytes with pumps that *make* gives."""
         with self._metered(make(size), self.done) as pump:
-            return await self._pump(pump)
+            return await self._pump(pump, size)
 
     @contextmanager
     def _metered(self, pump: Pump, before: int) -> Iterator[Pump]:
@@ -175,8 +252,18 @@ class Carrier:
             if failure is not None:
                 failure.blame("destination")
                 self._drop_after(target, await self._explained(target, report, failure))
-            elif not last:
-                await blamed("destination", self.uploads[target].next(report))
+            elif not last and self.uploads[target].offset < self.done:
+                await self._confirmed(target, report)
+
+    async def _confirmed(self, target: Destination, report: Report) -> None:
+        """Wait for the place to confirm a part, and note that it did."""
+        upload = self.uploads[target]
+        try:
+            await blamed("destination", upload.next(report))
+        except FastcopyError as error:
+            self._drop(target, error)
+            return
+        resume.checkpoint(self.run, target, self.what, upload, self.hasher)
 
     def _drop_after(self, target: Destination, error: FastcopyError) -> None:
         if target in self.uploads:
@@ -189,11 +276,11 @@ class Carrier:
         explained = await self.uploads[target].explain(report)
         return explained.blame("destination") if explained else failure
 
-    async def _pump(self, pump: Pump) -> Report:
-        """Run the pump to its end, over as many sources as it takes; raises the source's faults."""
+    async def _pump(self, pump: Pump, size: int) -> Report:
+        """Run the pump to its end, *size* bytes, over as many sources as it takes; raises the source's faults."""
         while True:
             before = pump.position
-            report = await self._feed(pump)
+            report = await self._feed(pump, size)
             failure = failure_of(report, self.what, pump, self.run.options.stall)
             if failure is None:
                 return report
@@ -201,14 +288,17 @@ class Carrier:
                 raise failure
             await self._reconnect(pump, failure, pump.position - before)
 
-    async def _feed(self, pump: Pump) -> Report:
+    async def _feed(self, pump: Pump, size: int) -> Report:
+        assert self.reader is not None
         inlet = self.reader.inlet
         if inlet is not None:
             return await in_thread(partial(pump.run, inlet), pump.stop)
         from fastcopy._native import Why
 
         while True:
-            data = await self.reader.read_some()
+            data = self.rest or await self.reader.read_some()
+            room = size - pump.position if size >= 0 else len(data)
+            data, self.rest = data[:room], data[room:]
             if not data:
                 return await in_thread(pump.finish, pump.stop)
             report: Report = await in_thread(partial(pump.feed, data), pump.stop)
@@ -219,7 +309,7 @@ class Carrier:
         self.breaks = 1 if gained >= PROGRESS else self.breaks + 1
         if self.breaks > BARREN_BREAKS:
             raise failure
-        self.reader.close()
+        self.close()
         delay = 0.0 if gained >= PROGRESS else min(0.1 * 2.0**self.breaks, 5.0)
         self.run.emit(Retrying(f"reading blob {self.what.digest}", str(failure), delay, "source"))
         await trio.sleep(delay)
@@ -227,15 +317,6 @@ class Carrier:
 
     def close(self) -> None:
         """Close the reader of the moment; `carry` closes the rest."""
-        self.reader.close()
-
-
-def parts(size: int, limit: int | None) -> Iterator[tuple[int, bool]]:
-    """Sizes of the parts a body of *size* bytes is sent in, and whether each is the last."""
-    if limit is None or size <= limit:
-        yield size, True
-        return
-    whole, rest = divmod(size, limit)
-    sizes = [limit] * whole + ([rest] if rest else [])
-    for index, part in enumerate(sizes):
-        yield part, index == len(sizes) - 1
+        self.rest = b""
+        if self.reader is not None:
+            self.reader.close()

@@ -3,6 +3,7 @@
 It begins as one connection that reads the first piece. Only if that piece shows that the source's connection is what
 limits (slow, and the pump waited for it) does it ramp: four fillers, eight, ... as long as throughput grows; a refusal
 (429) ends the ramp. Otherwise the rest comes over one connection, as on the plain road.
+An upload in parts has a ring for each part, and the next one begins with as many fillers as the last one ended with.
 A range that fails is retried alone; one that holds up the ring while the others move is cut and asked for anew.
 """
 
@@ -11,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
-from fastcopy.descriptor import Descriptor
 from fastcopy.errors import FastcopyError, LimitError, LinkLost
 from fastcopy.schedule import Lane, Verdict
 from fastcopy.threads import in_thread
@@ -40,7 +40,10 @@ FAST_ENOUGH: Final = 48_000_000
 STARVED: Final = 0.5
 RAMP_EVERY: Final = 0.25
 GROWTH: Final = 1.15
+FEW: Final = 4
 MOST: Final = 16
+#: A part of an upload has to be worth a ring of its own.
+WIDE_PART: Final = 32 << 20
 SLAB: Final = 256 << 10
 #: A piece is cut and asked for anew when it brought nothing for this long while it holds up the ring.
 CUT_AFTER: Final = 3.0
@@ -48,59 +51,97 @@ TRIES: Final = 5
 TICK: Final = 0.01
 
 
+@dataclass
 class RangedCarrier(Carrier):
     """The plain road that may widen."""
 
+    road: Literal["first", "plain", "wide"] = "first"
+    fillers: int = FEW
+
     @staticmethod
-    def first_piece(what: Descriptor) -> int | None:
-        return FIRST_PIECE - 1
+    def first_piece(first: int) -> int | None:
+        return first + FIRST_PIECE - 1
 
     async def _through(self, make: Callable[..., Pump], size: int) -> Report:
-        if size != self.what.size:  # parts of their own: the plain road, after the first piece was asked for in vain
-            return await self._plainly(make, size)
-        with self._metered(make(size), 0) as pump:
-            report, starved = await self._first(pump)
+        if self.road == "first":
+            return await self._begin(make, size)
+        ring = self._ring_bytes() if self.road == "wide" else 0
+        if ring >= 2 * PIECE:
+            return await self._widely(make, self.done, self.done + size, ring // SLAB)
+        if self.road == "wide":
+            await self._open_plainly(self.done)
+        return await super()._through(make, size)
+
+    async def _begin(self, make: Callable[..., Pump], size: int) -> Report:
+        """The first part decides how the others come."""
+        if size < WIDE_PART and self.done + size < self.what.size:
+            return await self._short(make, size)
+        if self.reader is None:
+            await self._read_from(self.done, self.first_piece(self.done))
+        with self._metered(make(size), self.done) as pump:
+            report, starved = await self._first(pump, size)
             if report is not None:
                 return report
             ring = self._ring_bytes() if starved else 0
             if ring < 2 * PIECE:  # fast enough, or other rings have the memory
-                self.reader = await blamed("source", self.source.open_blob(self.what, pump.position))
-                return await self._pump(pump)
-        return await self._widely(make, pump.position, ring // SLAB)
+                await self._open_plainly(self.done + pump.position)
+                return await self._pump(pump, size)
+        self.road = "wide"
+        return await self._widely(make, self.done + pump.position, self.done + size, ring // SLAB)
 
-    async def _plainly(self, make: Callable[..., Pump], size: int) -> Report:
-        if not self.done:
-            self.reader.close()
-            self.reader = await blamed("source", self.source.open_blob(self.what))
-        return await super()._through(make, size)
+    async def _short(self, make: Callable[..., Pump], size: int) -> Report:
+        """A part that is over before a ring is full; small parts come plainly, a piece to be hashed decides nothing."""
+        if not all(upload.offset > self.done for upload in self.uploads.values()):
+            await self._open_plainly(self.done)
+            return await super()._through(make, size)
+        await self._read_from(self.done, self.done + size - 1)
+        report = await super()._through(make, size)
+        if self.reader is not None:
+            await self.reader.settle(report)
+            self.close()
+            self.reader = None
+        return report
 
-    async def _first(self, pump: Pump) -> tuple[Report | None, bool]:
-        """Read the first piece: a report if the blob is through (or its destinations are lost), and who limited."""
+    async def _read_from(self, first: int, last: int | None) -> None:
+        self.close()
+        self.reader = await blamed("source", self.source.open_blob(self.what, first, last))
+
+    async def _open_plainly(self, first: int) -> None:
+        """Over one connection from byte *first* to the end."""
+        self.road = "plain"
+        await self._read_from(first, None)
+
+    async def _first(self, pump: Pump, size: int) -> tuple[Report | None, bool]:
+        """Read the first piece: a report if the part is through (or its destinations are lost), and who limited."""
+        assert self.reader is not None
         started = trio.current_time()
-        report = await self._feed(pump)
+        report = await self._feed(pump, size)
         seconds = max(trio.current_time() - started, 1e-6)
         inlet = self.reader.inlet
         if inlet is None or inlet.remaining or pump.position != FIRST_PIECE:
-            return await self._not_as_asked(pump, report), False
+            return await self._not_as_asked(pump, size, report), False
         await self.reader.settle(report)
         waited = report.wait_in_ns / 1e9 / seconds
         return None, pump.position / seconds < FAST_ENOUGH and waited > STARVED
 
-    async def _not_as_asked(self, pump: Pump, report: Report) -> Report | None:
+    async def _not_as_asked(self, pump: Pump, size: int, report: Report) -> Report | None:
         """The whole blob came (no Range here), or the piece broke: the plain road knows what to do."""
+        self.road = "plain"
         failure = failure_of(report, self.what, pump, self.run.options.stall)
         if failure is None:
             return report
         await self._reconnect(pump, failure, pump.position)
-        return await self._pump(pump)
+        return await self._pump(pump, size)
 
-    async def _widely(self, make: Callable[..., Pump], start: int, slabs: int) -> Report:
+    async def _widely(self, make: Callable[..., Pump], start: int, end: int, slabs: int) -> Report:
         run = self.run
         run.meters.rings += slabs * SLAB
         try:
-            ring = make(self.what.size - start, start=start, slab=SLAB, slabs=slabs)
+            ring = make(end - start, start=start, slab=SLAB, slabs=slabs)
             with self._metered(ring, start) as pump:
-                report = await Widening(self, pump, start, slabs * SLAB).go()
+                widening = Widening(self, pump, start, end, slabs * SLAB, wanted=self.fillers)
+                report = await widening.go()
+                self.fillers = max(1, min(widening.wanted, widening.ceiling))
         finally:
             run.meters.rings -= slabs * SLAB
         failure = failure_of(report, self.what, pump, run.options.stall)
@@ -131,10 +172,11 @@ class Widening:
     carrier: RangedCarrier
     pump: Pump
     next: int
+    end: int
     window: int
     holes: list[tuple[int, int]] = field(default_factory=list)
     fillers: set[Filler] = field(default_factory=set)
-    wanted: int = 4
+    wanted: int = FEW
     ceiling: int = MOST
     working: int = 0
     failures: int = 0
@@ -202,7 +244,7 @@ class Widening:
 
     async def _piece(self) -> tuple[int, int] | None:
         """The next range to ask for: holes first; none is begun that the ring could not take up."""
-        size = self.carrier.what.size
+        size = self.end
         while True:
             if self.holes:
                 return self.holes.pop(0)

@@ -11,6 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 UploadStyle = Literal["put", "patch", "chunks"]
+#: Smaller blobs are sent anew sooner than their status is asked for (protocol reference 5.3).
+RESUMED_MIN = 64 << 20
+#: What a kill may cost; docs/resume.md has the measurements.
+PART = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Manners:
 
     `upload`: ``put`` is POST + PUT with Content-Length (two requests), ``patch`` one streamed PATCH and an empty PUT,
     ``chunks`` PATCHes of at most `chunk` bytes with Content-Range. `put_limit` is the largest body a PUT may carry.
+    `resumes`: an upload that broke off may go on where its status says it stands; None: not known, to be found out.
     """
 
     upload: UploadStyle = "put"
@@ -27,27 +32,41 @@ class Manners:
     single_post: bool = False  #: POST ?digest= with the body is one request (202 elsewhere: the bytes are lost)
     mount: bool = True
     ranges: bool = True
+    resumes: bool | None = None
 
     def style_for(self, size: int) -> UploadStyle:
         """How to upload a blob of *size* bytes."""
-        if self.put_limit is not None and size > self.put_limit:
+        if self.resumable(size) or (self.put_limit is not None and size > self.put_limit):
             return "chunks"
         return self.upload
+
+    def resumable(self, size: int) -> bool:
+        """Whether a blob of *size* bytes goes in parts that outlive a connection."""
+        return bool(self.resumes) and size >= RESUMED_MIN
+
+    def part(self, size: int) -> int:
+        """Bytes of one part in the style ``chunks``."""
+        return PART if self.resumable(size) else self.chunk
+
+    def unknown(self, size: int) -> bool:
+        """Whether it is worth finding out if this registry resumes uploads, for a blob of *size* bytes."""
+        return self.resumes is None and self.put_limit is None and self.upload != "chunks" and size >= RESUMED_MIN
 
 
 #: (host pattern, manners). First match wins.
 ROWS: tuple[tuple[re.Pattern[str], Manners], ...] = (
     # A single PUT above about 20 MB is answered 413 or reset; PATCH parts need Content-Length.
-    (re.compile(r".*\.azurecr\.(io|cn|us)"), Manners(chunk=8 << 20, put_limit=16 << 20)),
+    (re.compile(r".*\.azurecr\.(io|cn|us)"), Manners(chunk=8 << 20, put_limit=16 << 20, resumes=False)),
     # Several PATCHes are refused; one PUT with Content-Length is the documented way.
-    (re.compile(r".*-docker\.pkg\.dev|(.*\.)?gcr\.io"), Manners()),
+    (re.compile(r".*-docker\.pkg\.dev|(.*\.)?gcr\.io"), Manners(resumes=False)),
     # PATCH chunks above 4 MiB are answered 416: whole PUT only.
-    (re.compile(r"ghcr\.io"), Manners()),
-    (re.compile(r"quay\.io"), Manners(single_post=True)),
-    # Parts of at least 5 MiB; a whole PUT is simplest and works.
-    (re.compile(r".*\.dkr\.ecr\..*\.amazonaws\.com(\.cn)?|public\.ecr\.aws"), Manners()),
+    (re.compile(r"ghcr\.io"), Manners(resumes=False)),
+    # The status of an upload is off by one, and an upload lives an hour.
+    (re.compile(r"quay\.io"), Manners(single_post=True, resumes=False)),
+    # Parts of at least 5 MiB; a whole PUT is simplest and works. The status of an upload does not move.
+    (re.compile(r".*\.dkr\.ecr\..*\.amazonaws\.com(\.cn)?|public\.ecr\.aws"), Manners(resumes=False)),
     # Uploads need PATCH; mounts are not performed.
-    (re.compile(r".*\.jfrog\.io"), Manners(upload="patch", mount=False, single_post=True)),
+    (re.compile(r".*\.jfrog\.io"), Manners(upload="patch", mount=False, single_post=True, resumes=False)),
 )
 
 
@@ -62,9 +81,13 @@ def manners_of(registry: str) -> Manners:
 FALL_BACK_ON = frozenset({405, 413, 416, 501})
 
 
-def after_refusal(manners: Manners, status: int) -> Manners | None:
-    """The manners to try next when an upload in the present style was answered *status*; None: give up."""
-    if status not in FALL_BACK_ON or manners.upload == "chunks":
+def after_refusal(manners: Manners, status: int, size: int) -> Manners | None:
+    """The manners to try next when an upload of *size* bytes was answered *status*; None: give up."""
+    if status not in FALL_BACK_ON:
+        return None
+    if manners.resumable(size):
+        return replace(manners, resumes=False)
+    if manners.upload == "chunks":
         return None
     if manners.upload == "put" and status != 413:
         return replace(manners, upload="patch")

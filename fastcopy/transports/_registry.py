@@ -183,6 +183,44 @@ def read_patched(response: Response, base: Url) -> Url:
     return read_location(response, base) if "location" in response.headers else base
 
 
+def probe_upload(location: Url, repo: Repository) -> Request:
+    """PATCH no byte, as a part that does not begin where the fresh upload at *location* stands (end-5).
+
+    A registry that keeps count refuses it with 416 and keeps the upload; one that appends whatever comes, by a state
+    in the Location, takes nothing amiss and nothing in (docs/resume.md).
+    """
+    headers = (OCTETS, ("content-range", "1-1"), EMPTY)
+    return Request("PATCH", location, headers, b"", scopes=repo.scopes("pull,push")).once()
+
+
+def upload_status(location: Url, repo: Repository) -> Request:
+    """GET how far an upload has come (end-13)."""
+    return Request("GET", location, scopes=repo.scopes("pull,push"), follow=False)
+
+
+_STORED = re.compile(r"(?:bytes[= ])?0-(\d{1,19})")
+
+
+def read_status(response: Response, base: Url) -> tuple[Url, int] | None:
+    """Where an upload goes on, and the bytes it holds; None when there is none. Raises what may pass.
+
+    ``0-0`` is said of no byte and of one: it counts as none.
+    """
+    if response.status in (408, 429) or response.status >= 500:
+        raise error_from(response, what="writing blob: asking how far an upload has come")
+    found = _STORED.fullmatch(response.headers.get("range").strip())
+    if response.status not in (200, 202, 204) or not found:
+        return None
+    location = read_location(response, base) if "location" in response.headers else base
+    last = int(found[1])
+    return location, last + 1 if last else 0
+
+
+def cancel_upload(location: Url, repo: Repository) -> Request:
+    """DELETE an upload (end-14)."""
+    return Request("DELETE", location, scopes=repo.scopes("pull,push,delete"))
+
+
 def read_closed(response: Response, what: Digest) -> None:
     """Whether the blob is now stored; raises otherwise."""
     if response.status not in (201, 204):

@@ -9,8 +9,9 @@ Errors are raised with the side left empty; the engine knows which side a place 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastcopy import media
 from fastcopy.descriptor import Descriptor, Digest
@@ -18,6 +19,8 @@ from fastcopy.errors import DigestMismatch, FastcopyError, SizeMismatch, Unsuppo
 
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Outlet, Report
+
+Document = dict[str, Any]
     from fastcopy.manifest import Manifest
 
 
@@ -56,10 +59,12 @@ class BlobReader(ABC):
 class Upload(ABC):
     """A blob on its way into a place, whole or in parts of at most `part_limit` bytes.
 
-    Per part: `open`, the pump fills the outlet, then `next` if another part follows, or `finish`.
+    Per part: `open`, the pump fills the outlet, then `next` if another part follows, or `finish`. An upload that was
+    resumed begins at `offset`; one that stands at the blob's end is finished without a part.
     """
 
     part_limit: int | None = None
+    offset: int = 0  #: bytes that the place has confirmed
     streams: bool = False  #: whether `send` takes a body whose length nobody knows yet
 
     async def send(self, data: bytes) -> None:
@@ -74,6 +79,19 @@ class Upload(ABC):
         """The part is sent and another one follows. Only when `part_limit` is not None."""
         raise Unsupported("this upload takes one part")
 
+    @property
+    def location(self) -> str:
+        """Where another attempt, or another process, can go on with it; "" nowhere. A capability: never to be shown."""
+        return ""
+
+    def whole(self) -> None:
+        """Before the first `open`: this upload is to come in one body, if the place lets it choose."""
+        return
+
+    async def abandon(self) -> None:
+        """After `close`, of an upload that nobody goes on with: tell the place, which may not listen. Never raises."""
+        return
+
     async def explain(self, report: Report) -> FastcopyError | None:
         """After a break in mid-body: what the place said about it, if anything."""
         return None
@@ -85,6 +103,18 @@ class Upload(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give up; nothing may remain visible. Safe at any time, also after finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """What a place lists as referring to a manifest; `kept`: the place makes the list itself (OCI 1.1 referrers API)."""
+
+    entries: tuple[Descriptor, ...] = ()
+    kept: bool = False
+
+
+#: Why a place that is no registry and no named image of a layout can hold an image only.
+NO_COMPANIONS = "holds an image and nothing beside it: referrers and digest tags need a registry or an oci: layout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +133,7 @@ class Source(ABC):
     name: str  #: as the user wrote it, with transport
     host: str  #: key of the scheduler's budgets: a registry, or "" for local places
     place: str  #: the repository, where blobs can be mounted from
+    alone: str = NO_COMPANIONS  #: why nothing is found beside the image (see below); "" it can be asked for
 
     @property
     def ranges(self) -> bool:
@@ -129,6 +160,18 @@ class Source(ABC):
     async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
         """A small blob whole, verified by `verified`."""
 
+    async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
+        """What refers to *subject* here, of *artifact_type* at least; nothing is no error (distribution-spec 1.1)."""
+        raise Unsupported(f"{self.name} {self.alone}")
+
+    async def names(self) -> list[str]:
+        """The tags of this place."""
+        raise Unsupported(f"{self.name} {self.alone}")
+
+    def beside(self, tag: str) -> Source:
+        """Another image of the same place. It lives off what this one holds, and is closed with it."""
+        raise Unsupported(f"{self.name} {self.alone}")
+
     async def close(self) -> None:
         """Release what this place holds."""
         return
@@ -145,6 +188,8 @@ class Destination(ABC):
     host: str
     place: str  #: blobs are unique per (host, place): the repository, or a path
     accepts: Accepts
+    alone: str = NO_COMPANIONS  #: why nothing can be put beside the image; "" it can
+    lists_subjects: bool = False  #: the place said, of the manifest just put, that it lists it under its subject
 
     @abstractmethod
     async def current(self) -> Digest | None:
@@ -158,6 +203,10 @@ class Destination(ABC):
     async def begin(self, what: Descriptor) -> Upload:
         """Start an upload."""
 
+    async def resume(self, what: Descriptor, location: str) -> Upload | None:
+        """Go on with the upload at *location*, from where the place says it stands; None: there is none any more."""
+        return None
+
     async def mount(self, what: Descriptor, mount_from: str) -> bool:
         """Take the blob from the place *mount_from* of the same host; False is not an error."""
         return False
@@ -169,6 +218,25 @@ class Destination(ABC):
     @abstractmethod
     async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
         """Store *raw* verbatim; *top*: under the reference of this destination, else by its digest."""
+
+    async def referrers(self, subject: Digest) -> Referrers:
+        """What is listed here as referring to *subject*, whether or not it is there."""
+        raise Unsupported(f"{self.name} {self.alone}")
+
+    async def has_manifest(self, digest: Digest) -> bool:
+        """Whether the manifest with *digest* is there."""
+        raise Unsupported(f"{self.name} {self.alone}")
+
+    async def list_referrers(self, subject: Digest, entries: Sequence[Document]) -> None:
+        """Add descriptors to the list of what refers to *subject*, where the place does not make it itself.
+
+        Reads, merges and writes: of several at once, all but one may be lost. The caller sees to it.
+        """
+        raise Unsupported(f"{self.name} {self.alone}")
+
+    def beside(self, reference: str) -> Destination:
+        """Another image of the same place, under a tag, or a digest (then it gets no name): as it is or not at all."""
+        raise Unsupported(f"{self.name} {self.alone}")
 
     async def commit(self) -> None:
         """Make the image visible; called once, after the top manifest."""

@@ -7,6 +7,7 @@ nor the wording of the protocol (`_registry`'s). Never sleeps, never repeats.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,9 @@ class RegistryReader(BlobReader):
         return min(len(piece), count)
 
     async def settle(self, report: Report | None) -> None:
-        self._open = False
-        await self._lease.settle(report)
+        if self._open:
+            self._open = False
+            await self._lease.settle(report)
 
     def close(self) -> None:
         if self._open:
@@ -241,7 +243,21 @@ class RegistryDestination(Destination):
         return ask.read_started(response, request.url, where)
 
     async def begin(self, what: Descriptor) -> Upload:
-        return PushedUpload(self.registry, self.repo, what, await self._location(what))
+        location: Url | None = await self._location(what)
+        if location is not None and self.registry.manners.unknown(what.size):
+            location = await self.registry.learn(self.repo, location)
+        return PushedUpload(self.registry, self.repo, what, location or await self._location(what))
+
+    async def resume(self, what: Descriptor, location: str) -> Upload | None:
+        if self.registry.manners.resumes is False:
+            return None
+        at = Url.parse(location)
+        response = await self.registry.client.request(ask.upload_status(at, self.repo))
+        found = ask.read_status(response, at)
+        if found is None or not 0 < found[1] <= what.size:
+            return None
+        self.registry.manners = replace(self.registry.manners, resumes=True)
+        return PushedUpload(self.registry, self.repo, what, *found)
 
     async def mount(self, what: Descriptor, mount_from: str) -> bool:
         location = await self._start(what, mount_from)
