@@ -24,6 +24,10 @@ Tell = Callable[[str], None]
 class Book(Notes):
     """A run's journal, and the cache where it can be had. Close it."""
 
+    @property
+    def lasting(self) -> bool:
+        return self._run is not None
+
     def __init__(self, tell: Tell) -> None:
         super().__init__()
         self._run: Shelf | None = None

@@ -41,12 +41,15 @@ class Recoded:
 class Notes:
     """The memory of one run; a journal remembers more, and longer."""
 
-    lasting = False  #: whether open uploads are remembered beyond this process
-
     def __init__(self) -> None:
         self._uploads: dict[tuple[str, str, Digest], OpenUpload] = {}
         self._recoded: dict[tuple[Digest, str, int | None], Recoded] = {}
         self._facts: dict[tuple[str, str], str] = {}
+
+    @property
+    def lasting(self) -> bool:
+        """Whether open uploads are remembered beyond this process."""
+        return False
 
     def checkpoint(self, upload: OpenUpload) -> None:
         """*upload* has come this far."""

@@ -19,9 +19,9 @@ from fastcopy.errors import DigestMismatch, FastcopyError, SizeMismatch, Unsuppo
 
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Outlet, Report
+    from fastcopy.manifest import Manifest
 
 Document = dict[str, Any]
-    from fastcopy.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
