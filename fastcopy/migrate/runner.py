@@ -17,12 +17,14 @@ from fastcopy.jobs import Job, Rule, Settings
 from fastcopy.migrate.discover import Discovery, discover
 from fastcopy.migrate.report import Failure, Outcome, Status, SyncReport
 from fastcopy.migrate.watch import Watcher
+from fastcopy.names import DockerRef
 from fastcopy.options import CopyOptions
 from fastcopy.places import closing, open_destination, open_trusted
-from fastcopy.schedule import Lane
+from fastcopy.schedule import IMAGES, Lane
 from fastcopy.transfer.gate import Slot
 from fastcopy.transfer.image import Copied, ImageCopy, Result
 from fastcopy.transfer.run import Step
+from fastcopy.transfer.wants import Crawling
 from fastcopy.transports.base import Destination
 
 
@@ -77,25 +79,34 @@ class Syncing:
 
     async def _copy_all(self, jobs: Iterable[Job]) -> None:
         """Begin the images in their order, as many at a time as the schedule allows."""
+        groups = by_source(jobs)
+        begun = [self._begin(group) for group in groups[:IMAGES]]
         async with trio.open_nursery() as nursery:
-            for group in by_source(jobs):
+            for number, group in enumerate(groups):
                 slot = self.engine.run.gate.slot(Lane.IMAGE, ("images",))
                 await slot.__aenter__()
                 for job in group:
                     self.sync.watch.began(job)
-                nursery.start_soon(self._in_turn, group, slot, nursery)
+                crawling = begun[number] if number < len(begun) else self._begin(group)
+                nursery.start_soon(self._in_turn, group, slot, crawling, nursery)
 
-    async def _in_turn(self, group: list[Job], slot: Slot, nursery: trio.Nursery) -> None:
+    def _begin(self, group: list[Job]) -> Crawling:
+        """From now on blobs that may be wanted here too wait for these images to say so."""
+        references = (job.destination_ref for job in group)
+        return self.engine.run.wants.begin(ref.registry if isinstance(ref, DockerRef) else "" for ref in references)
+
+    async def _in_turn(self, group: list[Job], slot: Slot, crawling: Crawling, nursery: trio.Nursery) -> None:
         async with AsyncExitStack() as stack:
             stack.push_async_exit(slot)
-            await self._group(group)
+            stack.callback(self.engine.run.wants.ended, crawling)
+            await self._group(group, crawling)
         if self.stopped:
             nursery.cancel_scope.cancel()
 
-    async def _group(self, group: list[Job]) -> None:
+    async def _group(self, group: list[Job], crawling: Crawling) -> None:
         """Copy one source to its destinations and record every outcome."""
         try:
-            results = await self._copy(group)
+            results = await self._copy(group, crawling)
         except FastcopyError as error:
             results = dict.fromkeys(group, error)
         for job, result in results.items():
@@ -119,7 +130,7 @@ class Syncing:
         told = {"digest": outcome.digest, "source_digest": outcome.source_digest, "error": str(error) if error else ""}
         self.engine.run.notes.image(job.key, job.source, job.destination, outcome.status, **told)
 
-    async def _copy(self, group: list[Job]) -> dict[Job, Result]:
+    async def _copy(self, group: list[Job], crawling: Crawling) -> dict[Job, Result]:
         first, engine = group[0], self.engine
         run = replace(engine.run, copy=copy_options(engine.run.copy, first.settings))
         hosts = engine.hosts("source", first.source_access.over(engine.options.source))
@@ -128,7 +139,7 @@ class Syncing:
             if not targets:
                 return results
             source = await stack.enter_async_context(closing(await open_trusted(hosts, first.source_ref)))
-            copied = await ImageCopy(run, source, list(targets), heads_first=True).go()
+            copied = await ImageCopy(run, source, list(targets), heads_first=True, begun=crawling).go()
         return results | {job: copied[target] for target, job in targets.items()}
 
     async def _targets(

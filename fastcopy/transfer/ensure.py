@@ -26,7 +26,7 @@ from fastcopy.transfer.arrival import Arrival, Outcomes
 from fastcopy.transfer.carry import carry
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
-from fastcopy.transfer.wants import Want
+from fastcopy.transfer.wants import MOST_AT_ONCE, Want
 from fastcopy.transports.base import Destination, Source
 
 #: Below this many bytes a blob stays in the loop: the hand-over to a thread costs 137 us, the time in which one core
@@ -71,8 +71,8 @@ async def _leading(run: Run, targets: Iterable[Destination], digest: Digest) -> 
 
 async def _lead(run: Run, want: Want) -> None:
     """Serve what is left of *want*, wave by wave; the first one, which downloads, has the others' wants aboard."""
-    for wave in waves(want.left):
-        with run.wants.company(want) as company:
+    for number, wave in enumerate(waves(want.left)):
+        with run.wants.company(want, most=0 if number else MOST_AT_ONCE - len(wave)) as company:
             outcomes = await _serve(run, want.source, wave, list(company), want.what)
             _note(run, outcomes, want.what)
             for target, outcome in outcomes.items():
@@ -82,7 +82,7 @@ async def _lead(run: Run, want: Want) -> None:
                     company[target].outcomes[target] = outcome
         copied = any(isinstance(each, Arrival) and each.how == "copied" for each in outcomes.values())
         if copied and run.wants.fetched(want.what.digest):
-            run.meters.extra("late", "source", want.what.size)
+            run.meters.extra("late", "source", want.what.size)  # noqa: S610 - no query set
 
 
 def waves(targets: Iterable[Destination]) -> Iterator[list[Destination]]:

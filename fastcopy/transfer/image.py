@@ -22,6 +22,7 @@ from fastcopy.transfer.ensure import ensure_blob, look
 from fastcopy.transfer.reading import MAX_DEPTH, Reader, wanted_platforms
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
+from fastcopy.transfer.wants import Crawling
 from fastcopy.transports.base import Accepts, Destination, Source
 
 #: A registry that stores blobs eventually may deny for a moment that it has them (ECR, protocol reference 3.4).
@@ -37,6 +38,7 @@ class Copied:
     present: bool = False
     source_digest: str = ""  #: what the source's name pointed to, when that is another manifest
     digest_map: dict[str, str] = field(default_factory=dict)
+    companions: int = 0  #: referrers and digest tags that were copied with it
 
 
 Result = Copied | FastcopyError
@@ -61,17 +63,24 @@ class ImageCopy:
     source: Source
     targets: list[Destination]
     heads_first: bool = False
+    begun: Crawling | None = None  #: since when others may wait for what this image wants; None: since `go`
     results: dict[Destination, Result] = field(default_factory=dict)
-    _currents: dict[Destination, Digest | None] = field(default_factory=dict)  #: what is learnt of names, once
+    top: Manifest | None = None  #: what the source's name points to, once it is read
+    currents: dict[Destination, Digest | None] = field(default_factory=dict)  #: what is learnt of names, once
+    handled: list[Digest] = field(default_factory=list)  #: the source's manifests that were copied, index and instances
     digest_map: dict[str, str] = field(default_factory=dict)  #: manifests that changed: source to destination
+    _crawling: Crawling = field(init=False)
 
     async def go(self) -> dict[Destination, Result]:
         """Copy; a destination's name points to the result, or to what it did before and the error is its result."""
+        self._crawling = self.begun or self.run.wants.begin(target.host for target in self.targets)
         try:
             await self._go()
         except FastcopyError as error:
             for target in self.targets:
                 self.results.setdefault(target, error)
+        finally:
+            self.run.wants.ended(self._crawling)
         return self.results
 
     @property
@@ -81,6 +90,7 @@ class ImageCopy:
 
     async def _go(self) -> None:
         if len(groups := by_form(self.aboard)) > 1:
+            self._crawling.one_less()
             for targets in groups:
                 self.results |= await ImageCopy(self.run, self.source, targets, self.heads_first).go()
             return
@@ -127,7 +137,8 @@ class ImageCopy:
         found: list[Manifest] = []
 
         async def read() -> tuple[Digest | None, str]:
-            found.append(await Reader(self.run, self.source).manifest(None))
+            self.top = self.top or await Reader(self.run, self.source).manifest(None)
+            found.append(self.top)
             return None, ""
 
         targets = self.aboard
@@ -136,13 +147,13 @@ class ImageCopy:
 
     async def _current_of(self, target: Destination) -> tuple[Digest | None, str]:
         """Never an error: when it cannot be learnt, the copy goes the long way and meets the error there."""
-        if target not in self._currents:
+        if target not in self.currents:
             step = Step("reading what is there", target.current, destinations=(target.host,), once=True)
             try:
-                self._currents[target] = await self.run.perform(step)
+                self.currents[target] = await self.run.perform(step)
             except FastcopyError:
-                self._currents[target] = None
-        return self._currents[target], ""
+                self.currents[target] = None
+        return self.currents[target], ""
 
     def _wanted(self, top: Manifest) -> Descriptor | None:
         """What a destination's name has to point to for everything to be there; None: that alone proves nothing."""
@@ -166,6 +177,8 @@ class ImageCopy:
         if depth > MAX_DEPTH:
             raise BadManifest(f"index {index.digest}: indexes are nested more than {MAX_DEPTH} deep", side="source")
         children = self._selected(index)
+        self._crawling.more(len(children))
+        self._crawling.one_less()
         self.run.emit(ListStarted(index.digest, len(children), len(index.children)))
         count = len(children)
         copies = await gather(*(partial(self._child, each, n, count, depth) for n, each in enumerate(children, 1)))
@@ -196,6 +209,7 @@ class ImageCopy:
         self.run.emit(ImageStarted(it.manifest.digest, it.platform, it.number, it.count))
         image = await self._as_given(it.manifest)
         plan = reshape.plan(image, self._accepts(), self.run.copy)
+        self._crawling.one_less()
         if plan is None:
             await self._blobs(image)
             written = image

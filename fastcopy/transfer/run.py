@@ -18,6 +18,7 @@ from fastcopy.errors import Again, FastcopyError, Side
 from fastcopy.events import BlobMeter, Event, Retrying, Snapshot, Waiting
 from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
+from fastcopy.transfer.beside import Beside
 from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.notes import Notes
 from fastcopy.transfer.wants import Wants
@@ -113,6 +114,11 @@ class RunMeters:
     rings: int = 0  #: bytes of the memory budget that rings of ranges hold now
     flows: dict[int, Flow] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
+    extras: dict[tuple[str, str], int] = field(default_factory=dict)  #: bytes moved in vain, by (cause, side)
+
+    def extra(self, cause: str, side: Side, count: int) -> None:
+        """*count* bytes crossed *side* that a run without *cause* would not have moved."""
+        self.extras[cause, side] = self.extras.get((cause, side), 0) + max(count, 0)
 
     def snapshot(self) -> Snapshot:
         """The counters now, bodies in flight included."""
@@ -179,6 +185,7 @@ class Run:
     notes: Notes = field(default_factory=Notes)
     rate: Rate | None = None
     leaders: dict[tuple[str, str], trio.Lock] = field(default_factory=dict)
+    beside: Beside = field(default_factory=Beside)
     wants: Wants = field(default_factory=Wants)
     codecs: trio.CapacityLimiter | None = None  #: layers in recompression: a matter of cores and memory, not of hosts
 
