@@ -134,21 +134,22 @@ class Client:
         Every layer is fetched, inflated and held against the diff ID of the config.
         """
         found = json.loads(self._manifest(image.repository, image.tag))
-        wanted = json.loads(self._blob(image.repository, json.loads(manifest)["config"]["digest"]))
-        got = json.loads(self._blob(image.repository, found["config"]["digest"]))
+        wanted = json.loads(self.blob(image.repository, json.loads(manifest)["config"]["digest"]))
+        got = json.loads(self.blob(image.repository, found["config"]["digest"]))
         if got["rootfs"] != wanted["rootfs"]:
             raise RegistryError(f"{image.repository}:{image.tag} has other diff IDs than its source")
         for layer, diff_id in zip(found["layers"], wanted["rootfs"]["diff_ids"], strict=True):
-            inside = inflated_digest(self._blob(image.repository, layer["digest"]), compression)
+            inside = inflated_digest(self.blob(image.repository, layer["digest"]), compression)
             if inside != diff_id or not layer["mediaType"].endswith(compression):
                 raise RegistryError(f"layer {layer['digest']} ({layer['mediaType']}) is not {diff_id}")
         return sum(layer["size"] for layer in found["layers"])
 
-    def _blob(self, repository: str, digest: str) -> bytes:
+    def blob(self, repository: str, digest: str) -> bytes:
+        """Return a blob."""
         return self.expect(200, "GET", f"/v2/{repository}/blobs/{digest}")[1]
 
     def _manifest(self, repository: str, name: str) -> bytes:
-        accept = f"{MANIFEST_TYPE}, {INDEX_TYPE}"
+        accept = f"{MANIFEST_TYPE}, {INDEX_TYPE}, application/vnd.docker.distribution.manifest.v2+json"
         return self.expect(200, "GET", f"/v2/{repository}/manifests/{name}", Accept=accept)[1]
 
     def _check_blobs(self, repository: str, manifest: bytes, known: set[tuple[str, str]]) -> None:

@@ -124,10 +124,15 @@ def _inflating(blob: bytes, compression: str) -> gzip.GzipFile | ZstdFile:
     return gzip.GzipFile(fileobj=io.BytesIO(blob))
 
 
+def inflated(blob: bytes, compression: str) -> Iterator[bytes]:
+    """Yield what *blob*, in gzip or zstd, holds."""
+    return iter(partial(_inflating(blob, compression).read, PIECE), b"")
+
+
 def inflated_digest(blob: bytes, compression: str) -> str:
     """Return the digest of what *blob*, in gzip or zstd, holds."""
     found = hashlib.sha256()
-    for piece in iter(partial(_inflating(blob, compression).read, PIECE), b""):
+    for piece in inflated(blob, compression):
         found.update(piece)
     return f"sha256:{found.hexdigest()}"
 

@@ -28,6 +28,7 @@ class Job:
     images: Sequence[Image]
     files: Path
     second: str = ""  #: another destination, where the scenario has two
+    names: tuple[str, str] | None = None  #: source and destination with their transports, where one is no registry
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return (source, destination) references without a scheme."""
@@ -127,6 +128,14 @@ def _skopeo_all(job: Job, program: Program) -> list[str]:
     return [*_skopeo_copy(job, program), "--all", *_docker(job.pairs()[0])]
 
 
+def _fastcopy_local(job: Job, program: Program) -> list[str]:
+    return [*program.start, "copy", *_fastcopy_flags(job), *(job.names or _docker(job.pairs()[0]))]
+
+
+def _skopeo_local(job: Job, program: Program) -> list[str]:
+    return [*_skopeo_copy(job, program), *(job.names or _docker(job.pairs()[0]))]
+
+
 ZSTD = ("--dest-compress-format", "zstd", "--dest-compress-level", "3")
 
 
@@ -210,12 +219,14 @@ TOOLS: dict[str, Tool] = {
         Tool("fastcopy-pure", "fastcopy", _fastcopy, environment={"FASTCOPY_PURE": "1"}),
         Tool("fastcopy-all", "fastcopy", _fastcopy_all),
         Tool("fastcopy-zstd", "fastcopy", _fastcopy_zstd),
+        Tool("fastcopy-local", "fastcopy", _fastcopy_local),
         Tool("fastcopy-two", "fastcopy", _fastcopy_two),
         Tool("fastcopy-sync", "fastcopy", _fastcopy_sync),
         Tool("fastcopy-plan", "fastcopy", _fastcopy_plan, copies=False),
         Tool("skopeo", "skopeo", _skopeo, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-all", "skopeo", _skopeo_all, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-zstd", "skopeo", _skopeo_zstd, private=(CONTAINERS_CACHE,)),
+        Tool("skopeo-local", "skopeo", _skopeo_local, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-two", "skopeo", _twice(_skopeo, 2), private=(CONTAINERS_CACHE,)),
         Tool("skopeo-sync", "skopeo", _skopeo_sync, private=(CONTAINERS_CACHE,)),
         Tool("skopeo-x32", "skopeo", _many(_skopeo_copy, "docker://"), private=(CONTAINERS_CACHE,)),

@@ -7,15 +7,18 @@ know: how a tool is called and how results are shown.
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks.changes import CHANGES
 from benchmarks.client import Client, RegistryError
+from benchmarks.local import check_archive, check_layout
 from benchmarks.measure import RunFailedError, Sample, machine_cpu, run
 from benchmarks.peers import TOOLS, Job, Program
 from benchmarks.results import Table
@@ -96,6 +99,7 @@ def turn(
         source, destination = (f"127.0.0.1:{near.port}" for near in (stage.near_source, stage.near_destination))
         second = f"127.0.0.1:{stage.second.port}" if stage.second else ""
         job = Job(source, destination, scenario.tls, [fixture.image for fixture in fixtures], state, second)
+        job = dataclasses.replace(job, names=names_of(world, scenario, job, fixtures[0]))
         command = TOOLS[tool].command(job, program)
         with restored(world, fixtures):
             for name in scenario.passes_of(tool):
@@ -106,6 +110,21 @@ def turn(
                 )
                 stored = check(world, scenario, stage, fixtures) if TOOLS[tool].copies else 0
                 yield dataclasses.replace(sample, stored_bytes=stored)
+
+
+def names_of(world: World, scenario: Scenario, job: Job, fixture: Fixture) -> tuple[str, str]:
+    """Return the image's names at both ends; a place on disk stands for a registry where the scenario says so."""
+    source, destination = (f"docker://{reference}" for reference in job.pairs()[0])
+    if scenario.source_place:
+        source = _local_name(scenario.source_place, world.place(scenario.source_place, fixture), fixture)
+    if scenario.destination_place:
+        destination = _local_name(scenario.destination_place, job.files / "out", fixture)
+    return source, destination
+
+
+def _local_name(kind: str, path: Path, fixture: Fixture) -> str:
+    image = fixture.image
+    return f"{kind}:{path}:{image.tag}" if kind == "oci" else f"{kind}:{path}:{image.repository}:{image.tag}"
 
 
 @contextmanager
@@ -144,6 +163,9 @@ def _requests(stage: Stage) -> Counter[str]:
 def check(world: World, scenario: Scenario, stage: Stage, fixtures: Sequence[Fixture]) -> int:
     """Raise RunFailedError unless everything arrived; return the bytes of layers that were recompressed."""
     stored = 0
+    if scenario.destination_place:
+        _check_local(world, scenario, fixtures[0])
+        return 0
     try:
         for destination in stage.destinations:
             with world.client(destination) as client:
@@ -151,6 +173,19 @@ def check(world: World, scenario: Scenario, stage: Stage, fixtures: Sequence[Fix
     except RegistryError as problem:
         raise RunFailedError(f"exit code 0, but {problem}") from problem
     return stored
+
+
+def _check_local(world: World, scenario: Scenario, fixture: Fixture) -> None:
+    out = world.root / "client/out"
+    try:
+        if scenario.destination_place == "oci":
+            check_layout(out, fixture.image, fixture.manifest)
+            return
+        with world.client(world.source(tls=False)) as client:
+            config = client.blob(fixture.image.repository, json.loads(fixture.manifest)["config"]["digest"])
+        check_archive(out, fixture.image, config)
+    except (RegistryError, OSError, ValueError, KeyError) as problem:
+        raise RunFailedError(f"exit code 0, but {problem}") from problem
 
 
 def _check_one(client: Client, scenario: Scenario, fixtures: Sequence[Fixture]) -> int:

@@ -56,6 +56,8 @@ class Scenario:
     patient: tuple[str, ...] = ()  #: the tools that stay for the passes that are changes; none named: all
     two: bool = False  #: a second destination
     recompressed: str = ""  #: layers have to arrive in this compression
+    source_place: str = ""  #: "oci" or "docker-archive" instead of the registry
+    destination_place: str = ""
     pass_targets: tuple[tuple[Target, ...], ...] = ()
     count_requests: bool = False
     limit: float = 600.0
@@ -147,6 +149,9 @@ H2_TARGETS = (
     Target("cpu", "fastcopy", 1.5, subject="fastcopy-h2"),
     Target("wall", "crane", subject="fastcopy-h2"),
 )
+
+LOCAL = ("fastcopy-local", "skopeo-local")
+LOCAL_TARGETS = tuple(Target(metric, "skopeo-local", subject="fastcopy-local") for metric in ("wall", "cpu"))
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
@@ -249,6 +254,39 @@ SCENARIOS: dict[str, Scenario] = {
             recompressed="zstd",
         ),
         Scenario(
+            "to-oci",
+            "2 GiB in five layers, from docker-registry into an OCI layout",
+            FIVE_LAYERS,
+            LOCAL,
+            LOCAL_TARGETS,
+            destination_place="oci",
+        ),
+        Scenario(
+            "from-oci",
+            "2 GiB in five layers, from an OCI layout into docker-registry",
+            FIVE_LAYERS,
+            LOCAL,
+            LOCAL_TARGETS,
+            source_place="oci",
+        ),
+        Scenario(
+            "to-archive",
+            "1.5 GiB of files in four layers, from docker-registry into a docker archive (uncompressed)",
+            REAL,
+            LOCAL,
+            LOCAL_TARGETS,
+            destination_place="docker-archive",
+        ),
+        Scenario(
+            "from-archive",
+            "1.5 GiB of files in four layers, from a docker archive into docker-registry (compressed to gzip)",
+            REAL,
+            LOCAL,
+            LOCAL_TARGETS,
+            source_place="docker-archive",
+            recompressed="gzip",
+        ),
+        Scenario(
             "many",
             "2,000 small images (500 repositories, 2,515 layers, 90 MB unique, 602 MB logical), plain HTTP",
             fleet(500, 4, 5, base_sizes=(100_000, 50_000, 16_000), own_size=120_000, last_size=15_000),
@@ -266,5 +304,6 @@ GROUPS: dict[str, Sequence[str]] = {
     "bytes": ("one-plain", "one-tls", "five-plain", "five-tls"),
     "image": ("one-plain", "one-tls", "five-plain", "five-tls", "small-tls", "scaling"),
     "bulk": ("fleet", "capped-tls", "index-tls", "two-plain", "many"),
+    "local": ("to-oci", "from-oci", "to-archive", "from-archive"),
     "all": tuple(SCENARIOS),
 }

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import certificates
+from benchmarks import certificates, local
 from benchmarks.client import Client
 from benchmarks.images import Image, Layer, LayerStream, Stored, digest_of
 from benchmarks.peers import Program
@@ -124,6 +124,15 @@ class World:
         if elsewhere != repository:
             client.mount(repository, stored.digest, elsewhere)
         return stored
+
+    def place(self, kind: str, fixture: Fixture) -> Path:
+        """Return an OCI layout or a docker archive with *fixture*, made once."""
+        path = self.root / f"{kind}-{digest_of(fixture.manifest).removeprefix('sha256:')[:12]}"
+        if not path.exists():
+            with self.client(self.source(tls=False)) as client:
+                make = local.write_layout if kind == "oci" else local.write_archive
+                make(path, fixture.image, fixture.manifest, local.blob_reader(client, fixture.image.repository))
+        return path
 
     def shelve(self, fixtures: Sequence[Fixture]) -> Path:
         """Lay out what the source stores as a directory the cheap server can send from."""
