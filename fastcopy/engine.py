@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from fastcopy._native import Rate
     from fastcopy.http.hosts import HostAccess, HostTable
+    from fastcopy.http.pacing import Turns
     from fastcopy.http.policy import Policy
     from fastcopy.http.registries import Endpoint
     from fastcopy.transports._upload import Registry
@@ -50,9 +51,9 @@ def limits_of(options: Options) -> Limits:
 class Hosts:
     """One side of a run: how its registries are reached, and a client for each one met so far."""
 
-    def __init__(self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace) -> None:
+    def __init__(self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace, turns: Turns) -> None:
         self.options = options
-        self._run, self._stack, self._trace = run, stack, trace
+        self._run, self._stack, self._trace, self._turns = run, stack, trace, turns
         self._table: HostTable | None = None
         self._registries: dict[HostAccess, Registry] = {}
 
@@ -78,7 +79,7 @@ class Hosts:
             from fastcopy.http.client import Client
             from fastcopy.transports._upload import Registry
 
-            client = Client(access, run=self._run.run, trace=self._trace)
+            client = Client(access, run=self._run.run, trace=self._trace, turns=self._turns)
             self._registries[access] = Registry(access.registry, client)
             await self._stack.enter_async_context(client)
         return self._registries[access]
@@ -131,7 +132,7 @@ class Engine:
         """One side reached in another way (a list may have credentials of its own)."""
         key = (side, options)
         if key not in self._hosts:
-            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace)
+            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace, self.run.gate.turn)
         return self._hosts[key]
 
     @property

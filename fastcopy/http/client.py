@@ -1,6 +1,7 @@
 """The HTTP client of one registry side: token, road, redirect.
 
-Law 1: it never sleeps, never queues and never limits concurrency; what must wait goes back to the scheduler.
+Law 1: it never sleeps, never queues and never limits concurrency; what must wait goes back to the scheduler. Before a
+request to the registry it asks `turns`, the scheduler's, and tells it what the answer says about limits.
 Law 2: it repeats a request only when nothing of an answer arrived on a reused link, when the server says it has not
 looked at it, or with a refreshed token.
 Law 3: Authorization goes to the registry's own origin and nowhere else, whatever redirects say.
@@ -19,6 +20,7 @@ from fastcopy.http.auth import Attempt, Authority
 from fastcopy.http.lease import BodyLease, UploadLease
 from fastcopy.http.multiplex import Multiplex
 from fastcopy.http.over_h1 import Judge, OverH1
+from fastcopy.http.pacing import FREE, Turn, Turns, tell
 from fastcopy.http.reach import Reach
 from fastcopy.http.redirect import REDIRECT_LIMIT, next_request
 from fastcopy.http.terms import Terms
@@ -33,8 +35,16 @@ if TYPE_CHECKING:
 class Client:
     """Requests to one registry, and to wherever it redirects. Close it with `aclose` or as a context manager."""
 
-    def __init__(self, host: HostAccess, *, run: RunOptions, trace: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        host: HostAccess,
+        *,
+        run: RunOptions,
+        trace: Callable[[str], None] | None = None,
+        turns: Turns | None = None,
+    ) -> None:
         self.host = host
+        self._turns = turns
         self.bodies: Literal["1.1", "2"] = "2" if host.http == "2" else "1.1"  #: which HTTP carries blobs; settable
         self.requests = 0  #: heads sent so far; redirects and token requests count
         self._terms = Terms(host.user_agent, run.stall, trace)
@@ -76,7 +86,18 @@ class Client:
         """
         attempt = self._authority.attempt(request)
         authorization = attempt.ready() or await attempt.header(self._send_token)
-        judge = self._judge(attempt)
+        turn = await self._turn(request)
+        try:
+            lease = await self._upload(request, authorization, length, self._judge(attempt, turn))
+        except BaseException:
+            turn.over()
+            raise
+        lease.turn = turn
+        return lease
+
+    async def _upload(
+        self, request: Request, authorization: str | None, length: int | None, judge: Judge
+    ) -> UploadLease:
         self.requests += 1
         if self.bodies == "2":
             lease = await self._over_h2().upload(request, authorization, length, judge)
@@ -84,8 +105,16 @@ class Client:
                 return lease
         return await self._h1.upload(request, authorization, length, judge)
 
-    def _judge(self, attempt: Attempt) -> Judge:
+    async def _turn(self, request: Request) -> Turn:
+        """Permission to send *request*: the registry's requests are counted, those to storage behind it are not."""
+        if self._turns is None or not self.host.serves(request.url.origin):
+            return FREE
+        return await self._turns(self.host.registry)
+
+    def _judge(self, attempt: Attempt, turn: Turn) -> Judge:
         async def judge(response: Response) -> Response:
+            tell(turn, response)
+            turn.over()
             if response.status not in (401, 403):
                 return response
             await attempt.challenged(response, self._send_token)
@@ -122,7 +151,23 @@ class Client:
         return answer
 
     async def _perform(self, request: Request, authorization: str | None, lend: bool) -> Response | BodyLease:
-        """One exchange over the road that suits it."""
+        """One exchange in its turn."""
+        turn = await self._turn(request)
+        try:
+            answer = await self._exchange(request, authorization, lend)
+        except BaseException:
+            turn.over()
+            raise
+        if isinstance(answer, Response):
+            tell(turn, answer)
+            turn.over()
+        else:
+            tell(turn, answer.response)
+            answer.turn = turn
+        return answer
+
+    async def _exchange(self, request: Request, authorization: str | None, lend: bool) -> Response | BodyLease:
+        """Over the road that suits it."""
         self.requests += 1
         origin = request.url.origin
         if self.bodies == "2" if lend else self._multiplex.is_worth_it(origin):

@@ -93,6 +93,7 @@ class H2Body(BodyLease):
             self._reconcile(self.inlet)
             await self._lane.flush(self._stall)
         self._lane.forget(self._stream)
+        self._over()
         self._done(self._lane)
 
     def _reconcile(self, inlet: Inlet) -> None:
@@ -107,6 +108,7 @@ class H2Body(BodyLease):
         over.queue((b"" if inlet.ended else reset) + (frames.window_update(owed) if owed > 0 else b""))
 
     def close(self) -> None:
+        self._over()
         self._lane.link.reclaim()
         self._lane.close()
 
@@ -194,5 +196,6 @@ class H2Upload(UploadLease):
         return await self._finish(over, stream, complete)
 
     def close(self) -> None:
+        self._over()
         self._lane.link.reclaim()
         self._lane.close()

@@ -16,6 +16,7 @@ from fastcopy.errors import Bug, FastcopyError, LinkLost
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Outlet, Report
     from fastcopy.http.h1 import Exchange
+    from fastcopy.http.pacing import Turn
     from fastcopy.http.wire import Response, Url
 
 #: A peer that broke off an upload has said why already, or will not; no need to wait long for the reason.
@@ -30,6 +31,7 @@ class BodyLease:
     """
 
     inlet: Inlet | None = None
+    turn: Turn | None = None  #: the request is in flight until the body is over
 
     def __init__(self, response: Response, length: int | None = 0) -> None:
         self.response = response
@@ -51,9 +53,15 @@ class BodyLease:
     def close(self) -> None:
         """Drop the connection at once."""
 
+    def _over(self) -> None:
+        if self.turn is not None:
+            self.turn.over()
+
 
 class UploadLease(ABC):
     """A request whose body a pump will write through `outlet`; None when it cannot be lent: use `send`."""
+
+    turn: Turn | None = None  #: the request is in flight until it is answered or given up
 
     @property
     @abstractmethod
@@ -72,6 +80,10 @@ class UploadLease(ABC):
     def close(self) -> None:
         """Give up; the connection is dropped."""
 
+    def _over(self) -> None:
+        if self.turn is not None:
+            self.turn.over()
+
 
 class H1Body(BodyLease):
     """A body on an HTTP/1.1 exchange."""
@@ -82,7 +94,7 @@ class H1Body(BodyLease):
         self._exchange = exchange
         self._stall = stall
         self._done = done
-        self._over = False
+        self._read = False
         if length is not None and exchange.link.lendable:
             from fastcopy._native import Inlet
 
@@ -93,18 +105,20 @@ class H1Body(BodyLease):
         if self.inlet is not None:
             raise Bug("this body is lent; read it through its inlet")
         piece = await self._exchange.read_some(self._stall)
-        self._over = not piece
+        self._read = not piece
         return piece
 
     async def settle(self, report: Report | None = None) -> None:
-        complete = self.inlet.remaining == 0 if self.inlet is not None else self._over
+        complete = self.inlet.remaining == 0 if self.inlet is not None else self._read
         if not complete:
             self.close()
             return
         self._exchange.link.reclaim()
+        self._over()
         self._done(self._exchange)
 
     def close(self) -> None:
+        self._over()
         self._exchange.link.reclaim()
         self._exchange.drop()
 
@@ -179,5 +193,6 @@ class H1Upload(UploadLease):
         return bytes(self._outlet.answer), self._outlet.sent
 
     def close(self) -> None:
+        self._over()
         self._exchange.link.reclaim()
         self._exchange.drop()

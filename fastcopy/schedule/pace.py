@@ -27,8 +27,9 @@ GAIN, GAIN_BEYOND, GAIN_LATER = 0.05, 0.01, 0.10
 CALM = 10.0
 #: A limit that was passed this many times over is gone (it was somebody else's load).
 FORGOTTEN = 8.0
-#: Requests that may follow each other at once after a pause, in seconds of the rate: what a busy loop oversleeps.
-BURST = 0.05
+#: What a turn that came late may be made up for by, in seconds: what a busy loop oversleeps, at rates where an interval
+#: is shorter than that; a tenth of the interval at low rates, whose peers may allow no burst at all.
+BURST, BURST_FROM = 0.05, 40.0
 SLOWEST = 0.1
 PAUSE, LONGEST_PAUSE = 0.1, 10.0
 #: An announced time further off than this is a quota of hours: the answer says so, waiting does not help.
@@ -90,8 +91,12 @@ class Pace:
         if self._left is not None and self._left <= 0 and now < self._left_until:
             at = max(at, self._left_until)
         if self.rate is not None:
-            at = max(at, self._next - BURST)
+            at = max(at, self._next - self._slack(self.rate))
         return at
+
+    @staticmethod
+    def _slack(rate: float) -> float:
+        return BURST if rate >= BURST_FROM else 0.1 / rate
 
     def is_open(self, now: float) -> bool:
         """Whether new work may begin: what was begun comes first while requests have to wait."""
@@ -106,7 +111,7 @@ class Pace:
         """A request is sent now."""
         self.in_flight += 1
         if self.rate is not None:
-            self._next = max(self._next, now) + 1 / self.rate
+            self._next = max(self._next, now - self._slack(self.rate)) + 1 / self.rate
         if self._left is not None:
             self._left -= 1
         return Sent(now, self.in_flight)
@@ -178,7 +183,7 @@ class Pace:
 
     def _grow(self, now: float) -> None:
         assert self.rate is not None
-        if not self.waiting:
+        if not self.waiting and self._next <= now:
             return  # the rate is not what limits
         gain = GAIN if self.rate < self._known else GAIN_BEYOND
         if now - self._learnt_at > CALM:

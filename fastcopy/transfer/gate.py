@@ -1,6 +1,7 @@
 """The one gate: a thin trio room around the pure schedule.
 
-Law: whoever does work at a host holds a slot; nothing else in fastcopy limits concurrency.
+Law: whoever does work at a host holds a slot, and whoever sends a request to a registry takes a turn; nothing else in
+fastcopy limits concurrency or rates of requests.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from types import TracebackType
 import trio
 
 from fastcopy.errors import Again, FastcopyError, LinkError, TooManyRequests
-from fastcopy.schedule import Lane, Schedule, Ticket, Verdict
+from fastcopy.schedule import Allowance, Lane, Pace, Schedule, Sent, Ticket, Verdict
+
+#: A request of a step that has begun is not held longer than this, whatever the registry announces: its connections
+#: and upload sessions age meanwhile. New steps wait as long as it takes.
+LONGEST_TURN = 60.0
+#: Shorter waits are not worth telling.
+TOLD_FROM = 1.0
 
 
 class Slot:
@@ -42,11 +49,40 @@ class Slot:
         self._gate._leave(self._ticket, verdict, self._host, self._pause)
 
 
+class Turn:
+    """One request that was let through; implements fastcopy.http's contract of that name."""
+
+    def __init__(self, pace: Pace, sent: Sent) -> None:
+        self._pace, self._sent = pace, sent
+
+    def hear(self, refused: bool, pause: float | None, said: Allowance | None) -> None:
+        """Learn from the answer."""
+        now = trio.current_time()
+        if said is not None:
+            self._pace.announce(said, now)
+        if refused:
+            self._pace.refuse(self._sent, now, pause)
+            return
+        if pause:
+            self._pace.close(now + pause)
+        self._pace.accept(self._sent, now)
+
+    def over(self) -> None:
+        """The request is no longer in flight."""
+        self._pace.end(self._sent)
+
+
 class Gate:
-    """Lets tickets through as the schedule says; `keep_time` runs as long as it is used."""
+    """Lets tickets and requests through as the schedule says; `keep_time` runs as long as it is used.
+
+    `held` is told of registries that want to be left alone: name and seconds.
+    """
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
+        self.held: Callable[[str, float], None] = lambda registry, seconds: None
+        self._doors: dict[str, trio.Lock] = {}
+        self._told: dict[str, float] = {}
         self._events: dict[Ticket, trio.Event] = {}
         self._alarm = trio.Event()
 
@@ -69,6 +105,39 @@ class Gate:
         """Throughput grew with the last connection: let *host* have *room* at once, up to its ceiling."""
         self.schedule.widen(lane, host, room)
 
+    async def turn(self, registry: str) -> Turn:
+        """Wait until a request may be sent to *registry*, in the order of asking."""
+        pace, now = self.schedule.pace(registry), trio.current_time()
+        if not pace.waiting and pace.ready_at(now) <= now:
+            return Turn(pace, pace.send(now))
+        pace.waiting += 1
+        try:
+            async with self._doors.setdefault(registry, trio.Lock()):
+                await self._until_ready(registry, pace)
+                return Turn(pace, pace.send(trio.current_time()))
+        finally:
+            pace.waiting -= 1
+            if not pace.waiting:
+                self._reconsider()
+
+    async def _until_ready(self, registry: str, pace: Pace) -> None:
+        now = trio.current_time()
+        deadline = now + LONGEST_TURN
+        while (at := min(pace.ready_at(now), deadline)) > now:
+            self._tell(registry, pace.opens_at(now), now)
+            await trio.sleep_until(at)
+            now = trio.current_time()
+
+    def _tell(self, registry: str, until: float, now: float) -> None:
+        """Once per time that a registry names."""
+        if until - now >= TOLD_FROM and until > self._told.get(registry, 0.0) + TOLD_FROM:
+            self._told[registry] = until
+            self.held(registry, until - now)
+
+    def moved(self, host: str, count: int) -> None:
+        """Bodies from or to *host* have moved *count* bytes in all: what the windows learn of throughput."""
+        self.schedule.moved(host, count, trio.current_time())
+
     async def _enter(self, ticket: Ticket) -> None:
         self.schedule.submit(ticket)
         event = self._events[ticket] = trio.Event()
@@ -89,7 +158,13 @@ class Gate:
 
     def _leave(self, ticket: Ticket, verdict: Verdict, host: str, pause: float) -> None:
         self.schedule.finished(ticket, verdict, trio.current_time(), host=host, pause=pause)
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        """Something ended: who may go on? Who cannot, because of a time, is for `keep_time` to wake."""
         self._admit()
+        if self._events and self.schedule.wake_at(trio.current_time()) is not None:
+            self._alarm.set()
 
     def _admit(self) -> None:
         for ticket in self.schedule.admit(trio.current_time()):
