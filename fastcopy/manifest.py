@@ -9,7 +9,7 @@ Refuses to know where the bytes came from. Sources: image-spec manifest.md, imag
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -111,6 +111,12 @@ class Manifest:
     def descriptor(self) -> Descriptor:
         """What an index or a tag points with; its size is that of `raw`."""
         return Descriptor(self.digest, len(self.raw), self.media_type, artifact_type=self.artifact_type)
+
+    @property
+    def referrer(self) -> Descriptor:
+        """What a list of referrers has of this: with its annotations, and its artifact type or else its config's."""
+        kind = self.artifact_type or (self.config.media_type if self.config else "")
+        return replace(self.descriptor, artifact_type=kind, annotations=self.annotations or None)
 
     @property
     def is_index(self) -> bool:

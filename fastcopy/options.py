@@ -61,6 +61,14 @@ class CopyOptions:
     compression_level: int | None = None
     accept_uncompressed: bool = False
     additional_tags: tuple[str, ...] = ()
+    referrers: bool = False  #: what refers to each manifest, recursively (OCI 1.1)
+    referrer_types: tuple[str, ...] = ()  #: only these artifact types, at every depth; () means all
+    digest_tags: bool = False  #: tags named after each manifest's digest (``sha256-….sig``)
+
+    @property
+    def companions(self) -> bool:
+        """Whether anything beside the image is asked for."""
+        return self.referrers or self.digest_tags
 
 
 @dataclass(frozen=True, slots=True)

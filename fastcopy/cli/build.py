@@ -129,6 +129,9 @@ def _copy_fields(parsed: Parsed) -> dict[str, Any]:
         found["format"] = _manifest_format(parsed.get("format"))
     if parsed.given("additional-tag"):
         found["additional_tags"] = tuple(_additional_tag(tag) for tag in parsed.get("additional-tag"))
+    if parsed.given("referrer-type"):
+        found["referrers"] = bool(parsed.get("referrers", True))
+        found["referrer_types"] = tuple(parsed.get("referrer-type"))
     return found
 
 

@@ -201,16 +201,12 @@ OWN_SYNC = (
     Flag("list", STRING, "copy the images of a text FILE, one image:tag or source=destination a line (- for standard "
          "input)", shown="FILE", ours=True),
     Flag("quiet", BOOL, "show nothing but warnings and failures", short="q", ours=True),
-    Flag("digest-tags", BOOL, "take cosign's sha256-….sig, .att and .sbom tags along", ours=True,
-         refused="signatures beside an image are not copied; list their tags as images"),
     Flag("health", STRING, "serve /healthz and /metrics at HOST:PORT", shown="HOST:PORT", ours=True, refused=_LATER),
     Flag("no-journal", BOOL, "keep no journal; an interrupted run starts its unfinished blobs anew", ours=True),
     Flag("plan", STRING, "execute a saved plan", shown="FILE", ours=True,
          refused="plans cannot be saved yet; --dry-run shows what would be copied"),
     Flag("prune", BOOL, "delete destination tags that left the source", ours=True,
          refused="nothing is ever deleted at a destination; use `delete`"),
-    Flag("referrers", BOOL, "copy the OCI 1.1 referrers of each image", ours=True,
-         refused="artifacts that refer to an image are not copied; list them as images"),
     Flag("watch", DURATION, "run again every INTERVAL", shown="INTERVAL", ours=True, refused=_LATER),
 )  # fmt: skip
 
@@ -255,6 +251,12 @@ OWN_COPYING = (
     Flag("dest-http", _HTTP, "the same, for the destination only", to="<destination.http>", ours=True),
     Flag("bwlimit", RATE, "at most so many bytes per second over all transfers, as 20MiB/s", to="run.bandwidth",
          ours=True),
+    Flag("digest-tags", BOOL, "copy the tags named after each manifest's digest, too: cosign's sha256-….sig, .att and "
+         ".sbom", to="copy.digest_tags", ours=True),
+    Flag("referrers", BOOL, "copy what refers to each manifest, too, and what refers to that (OCI 1.1: signatures, "
+         "SBOMs, attestations)", to="copy.referrers", ours=True),
+    Flag("referrer-type", STRINGS, "the same, but only those of this artifact TYPE (may be given several times)",
+         to="<copy.referrer_types>", shown="TYPE", ours=True),
     Flag("memory", SIZE, "memory for all buffers together (default 96MiB)", to="run.memory", ours=True),
     Flag("progress", _PROGRESS, "how progress is shown; json writes one object per line to stdout", ours=True),
     Flag("report", STRING, "write what was done, as JSON, to FILE", shown="FILE", ours=True),

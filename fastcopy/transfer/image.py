@@ -69,6 +69,7 @@ class ImageCopy:
     currents: dict[Destination, Digest | None] = field(default_factory=dict)  #: what is learnt of names, once
     handled: list[Digest] = field(default_factory=list)  #: the source's manifests that were copied, index and instances
     digest_map: dict[str, str] = field(default_factory=dict)  #: manifests that changed: source to destination
+    grouped: bool = False  #: the work was done by one copy for each form
     _crawling: Crawling = field(init=False)
 
     async def go(self) -> dict[Destination, Result]:
@@ -81,6 +82,10 @@ class ImageCopy:
                 self.results.setdefault(target, error)
         finally:
             self.run.wants.ended(self._crawling)
+        if self.run.copy.companions:
+            from fastcopy.transfer.companions import accompany
+
+            await accompany(self)
         return self.results
 
     @property
@@ -89,8 +94,13 @@ class ImageCopy:
         return [target for target in self.targets if target not in self.results]
 
     async def _go(self) -> None:
+        if self.run.copy.companions:
+            from fastcopy.transfer.companions import refuse_alone
+
+            refuse_alone(self)
         if len(groups := by_form(self.aboard)) > 1:
             self._crawling.one_less()
+            self.grouped = True
             for targets in groups:
                 self.results |= await ImageCopy(self.run, self.source, targets, self.heads_first).go()
             return
@@ -176,6 +186,7 @@ class ImageCopy:
     async def _list(self, index: Manifest, *, top_level: bool, depth: int = 0) -> Descriptor:
         if depth > MAX_DEPTH:
             raise BadManifest(f"index {index.digest}: indexes are nested more than {MAX_DEPTH} deep", side="source")
+        self.handled.append(index.digest)
         children = self._selected(index)
         self._crawling.more(len(children))
         self._crawling.one_less()
@@ -206,6 +217,7 @@ class ImageCopy:
         return await self._single(Instance(manifest, False, str(what.platform or ""), number, count))
 
     async def _single(self, it: Instance) -> Descriptor:
+        self.handled.append(it.manifest.digest)
         self.run.emit(ImageStarted(it.manifest.digest, it.platform, it.number, it.count))
         image = await self._as_given(it.manifest)
         plan = reshape.plan(image, self._accepts(), self.run.copy)

@@ -32,6 +32,7 @@ class Manners:
     single_post: bool = False  #: POST ?digest= with the body is one request (202 elsewhere: the bytes are lost)
     mount: bool = True
     ranges: bool = True
+    referrers: bool = True  #: has the referrers API; until it answers otherwise
     resumes: bool | None = None
 
     def style_for(self, size: int) -> UploadStyle:

@@ -246,9 +246,9 @@ def read_put(response: Response, repo: Repository, reference: str, raw: bytes, d
         raise DigestMismatch(f"the registry stored manifest {stored}, {digest} was sent")
 
 
-def delete_manifest(repo: Repository, digest: Digest) -> Request:
-    """DELETE a manifest by digest (end-9); c/image asks for every action (some servers know no `delete`)."""
-    return Request("DELETE", repo.url(f"manifests/{digest}"), scopes=repo.scopes("*"))
+def delete_manifest(repo: Repository, reference: str) -> Request:
+    """DELETE a manifest by digest, or a tag (end-9); c/image asks for every action (some servers know no `delete`)."""
+    return Request("DELETE", repo.url(f"manifests/{reference}"), scopes=repo.scopes("*"))
 
 
 def read_deleted(response: Response, name: str) -> None:
@@ -287,7 +287,7 @@ def read_catalog(response: Response, here: Url) -> tuple[list[str], Url | None]:
         names = msgspec.json.decode(response.body, type=_Catalog).repositories or []
     except msgspec.DecodeError as error:
         raise ProtocolBroken(f"the list of repositories is not what the registry promises: {error}") from None
-    return names, _next_page(response, here)
+    return names, next_page(response, here)
 
 
 _NEXT = re.compile(r"""<([^>]*)>\s*;[^,]*\brel="?next"?""")
@@ -303,14 +303,15 @@ def read_tags(response: Response, repo: Repository, here: Url) -> tuple[list[str
         tags = msgspec.json.decode(response.body, type=_Tags).tags or []
     except msgspec.DecodeError as error:
         raise ProtocolBroken(f"the tag list of {repo.name} is not what the specification says: {error}") from None
-    return tags, _next_page(response, here)
+    return tags, next_page(response, here)
 
 
-def _next_page(response: Response, here: Url) -> Url | None:
+def next_page(response: Response, here: Url) -> Url | None:
+    """Where a list goes on (RFC 8288); raises ProtocolBroken for another host."""
     found = _NEXT.search(", ".join(response.headers.all("link")))
     if not found:
         return None
     following = here.join(found[1])
     if following.origin != here.origin:
-        raise ProtocolBroken("the next page of tags is on another host")
+        raise ProtocolBroken("the next page is on another host")
     return following

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastcopy import media
 from fastcopy.descriptor import Descriptor, Digest
@@ -20,8 +20,6 @@ from fastcopy.errors import DigestMismatch, FastcopyError, SizeMismatch, Unsuppo
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Outlet, Report
     from fastcopy.manifest import Manifest
-
-Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,7 @@ class Upload(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Referrers:
-    """What a place lists as referring to a manifest; `kept`: the place makes the list itself (OCI 1.1 referrers API)."""
+    """What a place lists as referring to a manifest; `kept`: it makes the list itself (referrers API of OCI 1.1)."""
 
     entries: tuple[Descriptor, ...] = ()
     kept: bool = False
@@ -227,8 +225,8 @@ class Destination(ABC):
         """Whether the manifest with *digest* is there."""
         raise Unsupported(f"{self.name} {self.alone}")
 
-    async def list_referrers(self, subject: Digest, entries: Sequence[Document]) -> None:
-        """Add descriptors to the list of what refers to *subject*, where the place does not make it itself.
+    async def list_referrers(self, subject: Digest, entries: Sequence[Descriptor]) -> None:
+        """Add *entries* (`Manifest.referrer`) to the list of what refers to *subject*, which the place does not keep.
 
         Reads, merges and writes: of several at once, all but one may be lost. The caller sees to it.
         """

@@ -6,20 +6,30 @@ nor the wording of the protocol (`_registry`'s). Never sleeps, never repeats.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.descriptor import Descriptor, Digest, is_digest
 from fastcopy.errors import Again, FastcopyError, LinkLost, PeerError, ProtocolBroken, SizeMismatch
 from fastcopy.http.retry import error_from
 from fastcopy.http.wire import Response, Url
 from fastcopy.names import DockerRef, image_name
 from fastcopy.threads import in_thread
+from fastcopy.transports import _companions as beside
 from fastcopy.transports import _registry as ask
 from fastcopy.transports._upload import PushedUpload, Registry, write_small
-from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
+from fastcopy.transports.base import (
+    Accepts,
+    BlobReader,
+    Destination,
+    RawManifest,
+    Referrers,
+    Source,
+    Upload,
+    verified,
+)
 
 if TYPE_CHECKING:
     from fastcopy._native import Inlet, Report
@@ -83,6 +93,7 @@ class RegistrySource(Source):
         self.name = image_name(ref)
         self.host = registry.name
         self.place = path or ref.repository
+        self.alone = ""
 
     @property
     def ranges(self) -> bool:
@@ -113,6 +124,15 @@ class RegistrySource(Source):
             if page is None or page in seen:
                 return
             seen.add(page)
+
+    async def names(self) -> list[str]:
+        return [tag async for page in self.tags() for tag in page]
+
+    async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
+        return await beside.referrers(self.registry, self.repo, subject, artifact_type)
+
+    def beside(self, tag: str) -> RegistrySource:
+        return RegistrySource(self.registry, self.ref.with_tag(tag), self.place)
 
     async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
         try:
@@ -176,7 +196,7 @@ class MirroredSource(Source):
     def __init__(self, ref: DockerRef, sources: list[RegistrySource]) -> None:
         self.name = image_name(ref)
         self._sources, self._chosen = sources, sources[-1]
-        self.host, self.place = self._chosen.host, self._chosen.place
+        self.host, self.place, self.alone = self._chosen.host, self._chosen.place, ""
 
     async def manifest(self, digest: Digest | None = None) -> RawManifest:
         if digest is not None:
@@ -204,6 +224,15 @@ class MirroredSource(Source):
     async def read_blob(self, what: Descriptor, limit: int = 4 << 20) -> bytes:
         return await self._chosen.read_blob(what, limit)
 
+    async def names(self) -> list[str]:
+        return await self._chosen.names()
+
+    async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
+        return await self._chosen.referrers(subject, artifact_type)
+
+    def beside(self, tag: str) -> RegistrySource:
+        return self._chosen.beside(tag)
+
 
 class RegistryDestination(Destination):
     """Writes one repository."""
@@ -213,6 +242,7 @@ class RegistryDestination(Destination):
         self.name = image_name(ref)
         self.host = registry.name
         self.place = ref.repository
+        self.alone = ""
         self.accepts = Accepts(mounts=registry.manners.mount, compression="compress", pinned=ref.digest is not None)
         self._spare: dict[Digest, Url] = {}  #: uploads that refused mounts left behind, ready to be used
 
@@ -291,6 +321,20 @@ class RegistryDestination(Destination):
         request = ask.put_manifest(self.repo, reference, raw, media_type)
         response = await self.registry.client.request(request)
         ask.read_put(response, self.repo, reference, raw, digest)
+        self.lists_subjects = "oci-subject" in response.headers
+
+    async def referrers(self, subject: Digest) -> Referrers:
+        return await beside.referrers(self.registry, self.repo, subject)
+
+    async def has_manifest(self, digest: Digest) -> bool:
+        return await beside.has_manifest(self.registry, self.repo, digest)
+
+    async def list_referrers(self, subject: Digest, entries: Sequence[Descriptor]) -> None:
+        await beside.list_referrers(self.registry, self.repo, subject, entries)
+
+    def beside(self, reference: str) -> RegistryDestination:
+        ref = self.ref.with_digest(Digest(reference)) if is_digest(reference) else self.ref.with_tag(reference)
+        return RegistryDestination(self.registry, ref)
 
 
 async def delete_image(registry: Registry, ref: DockerRef) -> None:

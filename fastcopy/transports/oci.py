@@ -6,24 +6,39 @@ Owns where blobs lie and when a reference becomes visible. Refuses to know the i
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastcopy import media
-from fastcopy.descriptor import Descriptor, Digest
+from fastcopy.descriptor import Descriptor, Digest, is_digest
 from fastcopy.errors import FastcopyError, Unsupported
 from fastcopy.manifest import MAX_MANIFEST, Manifest
 from fastcopy.names import ArchiveRef, OciRef
 from fastcopy.transports import _layout as layout
+from fastcopy.transports import _referrers as talk
 from fastcopy.transports._archive_out import ArchiveDestination
 from fastcopy.transports._files import DirectoryFiles, Files
 from fastcopy.transports._local import FileUpload, Room, holds, in_thread
-from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
+from fastcopy.transports.base import (
+    Accepts,
+    BlobReader,
+    Destination,
+    RawManifest,
+    Referrers,
+    Source,
+    Upload,
+    verified,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 #: What an OCI layout may hold: Docker's formats are converted on the way in, or refused.
 OCI_ONLY = frozenset({media.OCI_MANIFEST, media.OCI_INDEX})
+
+
+_NEEDS_NAME = "has no name: in a layout that holds more than one image, each needs one (oci:PATH:NAME)"
 
 
 def below_blobs(digest: Digest) -> str:
@@ -36,7 +51,8 @@ class OciSource(Source):
 
     def __init__(self, ref: OciRef | ArchiveRef, files: Files, shared: Path | None = None) -> None:
         self.name, self.host, self.place = str(ref), "", os.path.realpath(ref.path)
-        self._ref, self._files = ref, files
+        self.alone = ""
+        self._ref, self._files, self._shared = ref, files, shared
         self._blobs, self._prefix = (DirectoryFiles(str(shared)), "") if shared else (files, "blobs/")
 
     async def manifest(self, digest: Digest | None = None) -> RawManifest:
@@ -44,11 +60,37 @@ class OciSource(Source):
         data = await self._blobs.read(self._file(what), MAX_MANIFEST)
         return RawManifest(verified(data, what), what.media_type, what.digest)
 
-    async def _named(self) -> Descriptor:
-        """What the reference names; a missing or unknown ``oci-layout`` is refused as image-layout.md asks."""
+    async def _index(self) -> layout.Document:
         await self._files.prepare()
         shown = self._files.shown(layout.INDEX)
-        document = layout.parse(await self._files.read(layout.INDEX, layout.MAX_INDEX), shown)
+        return layout.parse(await self._files.read(layout.INDEX, layout.MAX_INDEX), shown)
+
+    async def names(self) -> list[str]:
+        return [name for each in (await self._index())["manifests"] if (name := layout.ref_name(each))]
+
+    async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
+        """Those under the tag of *subject*, and untagged manifests of the index that name it."""
+        document, tag = await self._index(), talk.fallback_tag(subject)
+        found: dict[Digest, Descriptor] = {}
+        for entry in document["manifests"]:
+            what = layout.descriptor(entry, self._files.shown(layout.INDEX))
+            if layout.ref_name(entry) == tag:
+                raw = verified(await self._blobs.read(self._file(what), MAX_MANIFEST), what)
+                found |= {each.digest: each for each in talk.index_of(raw, subject).children}
+            elif layout.ref_name(entry) is None and what.media_type in OCI_ONLY:
+                manifest = Manifest.parse((await self.manifest(what.digest)).raw, what.media_type, what.digest)
+                if manifest.subject and manifest.subject.digest == subject:
+                    found[what.digest] = manifest.referrer
+        return Referrers(tuple(found.values()))
+
+    def beside(self, tag: str) -> OciSource:
+        ref = replace(self._ref, digest=None) if isinstance(self._ref, OciRef) else self._ref
+        return OciSource(replace(ref, name=tag, index=-1), self._files, self._shared)
+
+    async def _named(self) -> Descriptor:
+        """What the reference names; a missing or unknown ``oci-layout`` is refused as image-layout.md asks."""
+        shown = self._files.shown(layout.INDEX)
+        document = await self._index()
         layout.check_mark(await self._files.read(layout.MARK, 1 << 16), self._files.shown(layout.MARK))
         digest = self._ref.digest if isinstance(self._ref, OciRef) else None
         return layout.descriptor(layout.find(document, self._ref.name, self._ref.index, digest), shown)
@@ -77,7 +119,9 @@ class OciDestination(Destination):
             raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
         self.name, self.host = str(ref), ""
         self.accepts = Accepts(OCI_ONLY, compression="keep" if uncompressed else "compress")
-        self._ref = ref
+        self.alone = "" if ref.name else _NEEDS_NAME
+        self._ref, self._shared = ref, shared
+        self._nameless = False  #: put here to be listed by another manifest, not by the index
         self._room = Room(ref.path)
         self._blobs = Room(str(shared)) if shared else self._room.below("blobs")
         self.place = os.path.realpath(self._blobs.path)
@@ -118,7 +162,49 @@ class OciDestination(Destination):
         assert top is not None
         for room in self._rooms.values():
             room.sync()
-        layout.change(self._room, lambda document: layout.entered(document, top, name))
+        if not self._nameless:
+            layout.change(self._room, lambda document: layout.entered(document, top, name))
+
+    async def referrers(self, subject: Digest) -> Referrers:
+        raw = await in_thread(lambda: self._listed(subject, layout.load(self._room)))
+        return Referrers(talk.index_of(raw, subject).children if raw is not None else ())
+
+    def _listed(self, subject: Digest, document: layout.Document) -> bytes | None:
+        """The index under the tag of *subject*."""
+        tag = talk.fallback_tag(subject)
+        for entry in document["manifests"]:
+            if layout.ref_name(entry) == tag:
+                what = layout.descriptor(entry, self._room.shown(layout.INDEX))
+                return self._room_of(what.digest).read(what.digest.hex, MAX_MANIFEST)
+        return None
+
+    async def has_manifest(self, digest: Digest) -> bool:
+        return await self.has_blob(Descriptor(digest))
+
+    async def list_referrers(self, subject: Digest, entries: Sequence[Descriptor]) -> None:
+        await in_thread(lambda: self._list(subject, entries))
+
+    def _list(self, subject: Digest, entries: Sequence[Descriptor]) -> None:
+        """Under the layout's lock, which other writers take too."""
+
+        def changed(document: layout.Document) -> layout.Document:
+            raw = talk.merged(self._listed(subject, document), entries, subject)
+            if raw is None:
+                return document
+            what = Descriptor(Digest.of(raw), len(raw), media.OCI_INDEX)
+            self._room_of(what.digest).write(what.digest.hex, raw)
+            tag = talk.fallback_tag(subject)
+            rest = [each for each in document["manifests"] if layout.ref_name(each) != tag]
+            return layout.entered(document | {"manifests": rest}, what, tag)
+
+        layout.change(self._room, changed)
+
+    def beside(self, reference: str) -> OciDestination:
+        pinned = is_digest(reference)
+        place = OciDestination(replace(self._ref, name="" if pinned else reference), self._shared)
+        place.accepts = replace(place.accepts, compression="keep", pinned=pinned)
+        place._nameless = pinned
+        return place
 
     async def close(self) -> None:
         for room in (*self._rooms.values(), self._blobs, self._room):

@@ -272,8 +272,8 @@ images:
 
 
 def test_what_a_configuration_asks_in_vain_is_refused_by_name(place: Place) -> None:
-    """Referrers, digest tags and pruning are not ignored."""
-    for key in ("referrers", "digest_tags", "prune"):
+    """Pruning is not ignored."""
+    for key in ("prune",):
         text = f'fastcopy: 1\nimages:\n  - {{from: r.lan/a, tags: ["1"], to: s.lan/a, {key}: true}}\n'
         ran = place.sync("--config", place.file(text, "sync.yaml"))
         assert ran.code == 9
