@@ -199,6 +199,7 @@ def by_source(jobs: Iterable[Job]) -> list[list[Job]]:
 
 def copy_options(base: CopyOptions, settings: Settings) -> CopyOptions:
     """*base* with what the list says of this image put on top."""
+    base = _with_companions(base, settings)
     if settings.platform is not None:
         one = settings.platform
         base = replace(base, override_os=one.os, override_arch=one.architecture, override_variant=one.variant)
@@ -210,11 +211,18 @@ def copy_options(base: CopyOptions, settings: Settings) -> CopyOptions:
     return base
 
 
+def _with_companions(base: CopyOptions, settings: Settings) -> CopyOptions:
+    """What is copied beside the image: None leaves the command line's choice, the types are the list's if it has any."""
+    return replace(
+        base,
+        referrers=base.referrers if settings.referrers is None else settings.referrers,
+        referrer_types=settings.referrer_types or base.referrer_types,
+        digest_tags=base.digest_tags if settings.digest_tags is None else settings.digest_tags,
+    )
+
+
 #: Settings that no code obeys yet, and their names in the configuration.
 _NOT_YET: Final = {
-    "referrers": "referrers",
-    "referrer_types": "referrer_types",
-    "digest_tags": "digest_tags",
     "prune": "prune",
 }
 
