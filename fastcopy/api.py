@@ -165,7 +165,7 @@ async def _inspect(image: str, tags: bool, raw: bool, engine: Engine) -> Inspect
         manifest = await reader.instance(top)
         config = await reader.config(manifest)
     listed = await _tags_if_allowed(engine, ref) if tags and isinstance(ref, names.DockerRef) else None
-    return Inspected(ref.name if isinstance(ref, names.DockerRef) else "", top, manifest, config, listed)
+    return Inspected(names.repository_of(ref), top, manifest, config, listed)
 
 
 async def _tags_of(engine: Engine, ref: names.DockerRef) -> list[str]:

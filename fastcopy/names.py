@@ -32,6 +32,7 @@ _REFERENCE = re.compile(
 )
 _TAG_ONLY = re.compile(_TAG)
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+_MAYBE_ID = re.compile(r"[a-f0-9]{3,64}")  # containers/image takes no shorter abbreviation of an ID
 _OCI_PART = r"[A-Za-z0-9]+(?:(?:[-._:@+]|--)[A-Za-z0-9]+)*"
 _OCI_NAME = re.compile(rf"{_OCI_PART}(?:/{_OCI_PART})*")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -283,6 +284,12 @@ def image_name(ref: Ref) -> str:
     return f"docker://{ref.familiar}" if isinstance(ref, DockerRef) else str(ref)
 
 
+def repository_of(ref: Ref) -> str:
+    """The docker name of what *ref* names, without tag and digest: skopeo's ``Name``; "" when it has none."""
+    named = ref if isinstance(ref, DockerRef) else getattr(ref, "named", None) or getattr(ref, "docker", None)
+    return named.name if isinstance(named, DockerRef) else ""
+
+
 def _tail(name: str, index: int) -> str:
     if index >= 0:
         return f":@{index}"
@@ -396,7 +403,7 @@ def _storage(rest: str) -> StorageRef:
         raise BadName(f'empty trailing digest or ID in "{text}": invalid reference')
     image_id = ""
     if at and not is_digest(last):
-        if not _IDENTIFIER.fullmatch(last):
+        if not _MAYBE_ID.fullmatch(last):  # an abbreviated one is the storage's to know
             raise BadName(f'"{last}" does not look like an image ID or digest: invalid reference')
         text, image_id = name, last
     return replace(base, named=_storage_name(text), image_id=image_id)

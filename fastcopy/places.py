@@ -15,6 +15,7 @@ import trio
 from fastcopy.errors import FastcopyError, Unsupported
 from fastcopy.names import (
     ArchiveRef,
+    DaemonRef,
     DirRef,
     DockerRef,
     OciRef,
@@ -28,6 +29,7 @@ from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
     from fastcopy.engine import Hosts
+    from fastcopy.transports._daemon_api import Daemon
     from fastcopy.transports.docker import RegistrySource
     from fastcopy.transports.docker_archive import DockerArchiveSource
 
@@ -59,8 +61,15 @@ async def open_trusted(hosts: Hosts, ref: Ref) -> Source:
 def _policy_scopes(ref: Ref) -> Sequence[str]:
     from fastcopy.http.policy import docker_scopes, path_scopes
 
-    if isinstance(ref, DockerRef):
-        return docker_scopes(ref.name, str(with_default_tag(ref)).removeprefix(ref.name))
+    named = ref.named if isinstance(ref, DaemonRef) else ref
+    if isinstance(named, DockerRef):
+        return docker_scopes(named.name, str(with_default_tag(named)).removeprefix(named.name))
+    if isinstance(ref, DaemonRef):
+        return ()
+    if isinstance(ref, StorageRef):
+        from fastcopy.transports.storage.conf import policy_scopes
+
+        return policy_scopes(ref)
     return path_scopes(os.path.realpath(getattr(ref, "path", "")))
 
 
@@ -159,6 +168,26 @@ async def _storage_source(hosts: Hosts, ref: StorageRef) -> Source:
     return StorageSource(ref)
 
 
+def _daemon(hosts: Hosts) -> Daemon:
+    from fastcopy.transports._daemon_api import Daemon
+
+    options = hosts.options
+    return Daemon.at(options.daemon_host, options.cert_dir, verify=options.tls_verify is not False)
+
+
+async def _daemon_source(hosts: Hosts, ref: DaemonRef) -> Source:
+    from fastcopy.transports.daemon import DaemonSource
+
+    return DaemonSource(ref, _daemon(hosts), hosts.tmpdir)
+
+
+async def _daemon_destination(hosts: Hosts, ref: DaemonRef) -> Destination:
+    from fastcopy.transports.daemon import DaemonDestination
+
+    daemon = _daemon(hosts)
+    return await _initialized(ref, lambda: DaemonDestination(ref, daemon, hosts.tmpdir))
+
+
 async def _oci_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination:
     from fastcopy.transports.oci import OciArchiveDestination
 
@@ -189,6 +218,7 @@ SOURCES: dict[str, Callable[[Hosts, Any], Awaitable[Source]]] = {
     "docker-archive": _docker_archive_source,
     "tarball": _tarball_source,
     "containers-storage": _storage_source,
+    "docker-daemon": _daemon_source,
 }
 DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "docker": _docker_destination,
@@ -196,4 +226,5 @@ DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "oci": _oci_destination,
     "oci-archive": _oci_archive_destination,
     "docker-archive": _docker_archive_destination,
+    "docker-daemon": _daemon_destination,
 }

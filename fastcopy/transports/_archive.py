@@ -69,6 +69,13 @@ class ArchiveFiles(Files):
             os.unlink(name)
             return fd
 
+    def _append(self, data: bytes, spool: int) -> None:
+        """Write *data* behind what is spooled; raises NoSpace, LocalError."""
+        with explained("write", str(self._tmpdir)):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(spool, view) :]
+
     async def _next(self) -> bytes:
         """The next piece of the archive as it comes, empty at the end; raises Stalled, LocalError."""
         if not self._regular:
@@ -84,11 +91,8 @@ class ArchiveFiles(Files):
         decoder = codecs.decoder(compression)
 
         def piece(data: bytes) -> None:
-            with explained("write", str(self._tmpdir)):
-                for plain in decoder.feed(data):
-                    view = memoryview(plain)
-                    while view:
-                        view = view[os.write(spool, view) :]
+            for plain in decoder.feed(data):
+                self._append(plain, spool)
 
         try:
             data = head

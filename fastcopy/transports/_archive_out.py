@@ -43,8 +43,9 @@ def is_stream(path: str) -> bool:
 class ArchiveWriter:
     """The file; `free` is held by whoever writes a member."""
 
-    def __init__(self, path: str, tmpdir: Path | None) -> None:
-        self._pipe = is_stream(path)
+    def __init__(self, path: str, tmpdir: Path | None, *, spool: bool = False) -> None:
+        self._pipe = spool or is_stream(path)
+        self._spool = spool  #: whoever made it takes the archive from `fd`
         self._path = path if self._pipe else os.path.realpath(path)
         self._end = 0
         self.free = trio.Semaphore(1)
@@ -57,6 +58,11 @@ class ArchiveWriter:
     def body(self) -> int:
         """Where the next member's bytes go."""
         return self._end + BLOCK
+
+    @property
+    def size(self) -> int:
+        """Bytes of the archive once it is finished."""
+        return self._end + 2 * BLOCK
 
     def seal(self, name: str, size: int) -> None:
         """The next member is *name*, its *size* bytes are written."""
@@ -85,6 +91,8 @@ class ArchiveWriter:
         with explained("write", self._path):
             os.ftruncate(self.fd, self._end)
             os.ftruncate(self.fd, self._end + 2 * BLOCK)
+            if self._spool:
+                return
             if self._pipe:
                 self._send()
             else:
@@ -147,9 +155,9 @@ class MemberUpload(Upload):
 class ArchiveDestination(Destination):
     """What the two archive formats have in common: one blob after the other, each once, all visible at the end."""
 
-    def __init__(self, name: str, path: str, tmpdir: Path | None) -> None:
+    def __init__(self, name: str, path: str, tmpdir: Path | None, writer: ArchiveWriter | None = None) -> None:
         self.name, self.host, self.place = name, "", os.path.realpath(path)
-        self.writer = ArchiveWriter(path, tmpdir)
+        self.writer = writer or ArchiveWriter(path, tmpdir)
         self.written: set[Digest] = set()
 
     @abstractmethod

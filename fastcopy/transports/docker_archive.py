@@ -22,7 +22,7 @@ from fastcopy.manifest import MAX_ENTRIES, MAX_MANIFEST, Manifest
 from fastcopy.names import ArchiveRef, parse_docker, with_default_tag
 from fastcopy.transports import _tar
 from fastcopy.transports._archive import ArchiveFiles
-from fastcopy.transports._archive_out import ArchiveDestination, is_stream
+from fastcopy.transports._archive_out import ArchiveDestination, ArchiveWriter, is_stream
 from fastcopy.transports._local import in_thread
 from fastcopy.transports.base import Accepts, BlobReader, RawManifest, Source, verified
 
@@ -114,6 +114,8 @@ def made_manifest(config: bytes, layers: list[Descriptor]) -> bytes:
 class DockerArchiveSource(Source):
     """Reads one image of one archive."""
 
+    transport = "docker-archive"
+
     def __init__(self, ref: ArchiveRef, files: ArchiveFiles) -> None:
         self.name, self.host, self.place = str(ref), "", os.path.realpath(ref.path)
         self._ref, self._files = ref, files
@@ -130,7 +132,7 @@ class DockerArchiveSource(Source):
         if self._made is None:
             self._made = await self._make()
         if digest not in (None, self._made.digest):
-            raise Unsupported('Manifest lists are not supported by "docker-archive:"')
+            raise Unsupported(f'Manifest lists are not supported by "{self.transport}:"')
         return self._made
 
     async def _make(self) -> RawManifest:
@@ -181,15 +183,17 @@ class DockerArchiveDestination(ArchiveDestination):
 
     accepts = Accepts(frozenset({media.DOCKER_MANIFEST}), compression="decompress")
 
-    def __init__(self, ref: ArchiveRef, tmpdir: Path | None, more: Sequence[str] = ()) -> None:
+    def __init__(
+        self, ref: ArchiveRef, tmpdir: Path | None, more: Sequence[str] = (), writer: ArchiveWriter | None = None
+    ) -> None:
         if ref.index >= 0:
             raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
-        if not is_stream(ref.path) and os.path.isfile(ref.path) and os.path.getsize(ref.path):
+        if not writer and not is_stream(ref.path) and os.path.isfile(ref.path) and os.path.getsize(ref.path):
             raise Unsupported("docker-archive doesn't support modifying existing images")
         tags = ([ref.name] if ref.name else []) + [str(with_default_tag(parse_docker(each))) for each in more]
         self._tags = list(dict.fromkeys(tags))
         self._top: Manifest | None = None
-        super().__init__(str(ref), ref.path, tmpdir)
+        super().__init__(str(ref), ref.path, tmpdir, writer)
 
     def member(self, what: Descriptor, digest: Digest) -> str:
         return digest.hex + (".tar" if media.compression(what.media_type) else ".json")

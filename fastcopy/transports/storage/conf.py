@@ -113,3 +113,18 @@ def _text(table: dict[str, Any], key: str) -> str:
 def _found_driver(root: str) -> str:
     """The driver that has images in *root*, else the one containers/storage prefers."""
     return next((each for each in DRIVERS if os.path.isdir(os.path.join(root, each + "-images"))), DRIVERS[0])
+
+
+def policy_scopes(ref: StorageRef) -> list[str]:
+    """The scopes of a trust policy for *ref*, most specific first (containers-policy.json(5), containers-storage:)."""
+    place = locate(ref)
+    store, named = f"[{place.driver}@{place.root}]", ref.named
+    scopes = [store + str(named or "") + (f"@{ref.image_id}" if ref.image_id else "")]
+    if named is not None:
+        name = named.name
+        tagged = [f"{store}{named}"] if ref.image_id else []
+        scopes += tagged + ([f"{store}{name}:{named.tag}"] if named.tag and named.digest else [])
+        while name:
+            scopes.append(store + name)
+            name = name.rpartition("/")[0]
+    return [*scopes, store, f"[{place.root}]"]
