@@ -290,6 +290,27 @@ def directory_jobs(
     return made
 
 
+def layout_jobs(
+    base: str, references: Iterable[str], place: str, *, transport: str, scoped: bool = False, append_suffix: str = ""
+) -> list[Job]:
+    """`sync --src oci`: the *references* of the layout at *base*; a bare tag is one of an image named like *base*.
+
+    Raises BadConfig for a reference that makes no destination.
+    """
+    made: list[Job] = []
+    for reference in references:
+        whole = reference if ":" in reference else f"{posixpath.basename(posixpath.normpath(base))}:{reference}"
+        where = f"oci:{base}:{reference}"
+        try:
+            name = naming.sync_destination(
+                whole, place, transport=transport, scoped=scoped, append_suffix=append_suffix
+            )
+            made.append(Job(canonical(where), canonical(name), where=where))
+        except (UsageError, BadName) as problem:
+            raise BadConfig(f"{where}: {problem}") from None
+    return made
+
+
 def expand_catalog(rule: Rule, repositories: Iterable[str]) -> list[Rule]:
     """One rule per repository that the registry lists and *rule* selects, in the registry's order."""
     if rule.repositories is None:

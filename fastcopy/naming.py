@@ -197,13 +197,16 @@ def sync_destination(
     """skopeo sync's name for one image at a destination (skopeo-sync(1), --scoped, --append-suffix).
 
     *suffix* is the full source reference (``host:port/ns/repo:tag``), or a directory's path below the synced one. A
-    *place* without registry is on Docker Hub, as there.
+    *place* without registry is on Docker Hub, as there. In a layout (which skopeo does not have here) the same names
+    become references.
     Raises BadName when the result is no valid name.
     """
     tail = suffix if scoped else posixpath.basename(suffix)
     if transport == "docker" and scoped:
         host, slash, rest = suffix.partition("/")
         tail = f"{as_component(host)}/{rest}" if slash and (":" in host or host != host.lower()) else suffix
+    if transport == "oci":
+        return f"oci:{posixpath.normpath(place)}:{tail}{append_suffix}"
     joined = posixpath.normpath(posixpath.join(_sync_place(place, transport), tail)) + append_suffix
     if transport == "docker" and append_suffix and "@" in tail:
         raise BadName(f'--append-suffix "{append_suffix}" cannot be appended to the digest of {suffix}')
@@ -219,6 +222,8 @@ def sync_template(place: str, *, transport: str = "docker", scoped: bool = False
     where = literal(posixpath.normpath(_sync_place(place, transport)))
     host = "{host}" if transport == "docker" else "{registry}"
     tail = f"{host}/{{repository}}" if scoped else "{name}"
+    if transport == "oci":
+        return f"oci:{where}:{tail}{{reference}}{literal(append_suffix)}"
     prefix = "docker://" if transport == "docker" else "dir:"
     # With a suffix only a tag will do: render() refuses a digest by name.
     point = f":{{tag}}{literal(append_suffix)}" if append_suffix and transport == "docker" else "{reference}"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from fastcopy.errors import FastcopyError, Unsupported
+from fastcopy.errors import FastcopyError, LocalError, Unsupported
 from fastcopy.names import (
     ArchiveRef,
     DaemonRef,
@@ -56,6 +57,18 @@ async def open_trusted(hosts: Hosts, ref: Ref) -> Source:
     """`open_source`, after the trust policy had its say; raises PolicyRefused."""
     hosts.policy.check(ref.transport, _policy_scopes(ref), image_name(ref))
     return await open_source(hosts, ref)
+
+
+def layout_names(path: str) -> list[str]:
+    """The references of the OCI layout at *path*, in its order; raises LocalError, BadManifest."""
+    from fastcopy.transports import _layout
+
+    try:
+        raw = (Path(path) / _layout.INDEX).read_bytes()
+    except OSError as error:
+        raise LocalError(f"reading the OCI layout {path}: {(error.strerror or str(error)).lower()}") from None
+    entries = _layout.parse(raw, f"{path}/{_layout.INDEX}")["manifests"]
+    return [name for each in entries if (name := _layout.ref_name(each))]
 
 
 def _policy_scopes(ref: Ref) -> Sequence[str]:

@@ -181,14 +181,16 @@ SYNC = Command(
     "  sync [command options] --list FILE --from PREFIX --to PREFIX\n"
     "  sync [command options] --config FILE",
     "Copy all the images from a SOURCE to a DESTINATION.\n\n"
-    "Allowed SOURCE transports (specified with --src): docker, dir, yaml.\n"
-    "Allowed DESTINATION transports (specified with --dest): docker, dir.\n\n"
+    "Allowed SOURCE transports (specified with --src): docker, dir, yaml, oci.\n"
+    "Allowed DESTINATION transports (specified with --dest): docker, dir, oci.\n\n"
     "With --list or --config instead, the images of a file are copied: every blob is downloaded once and uploaded\n"
     "once per destination registry, what is unchanged costs two requests, and one image that fails does not stop the\n"
     "others (exit code 3). Two sources with one destination are refused before anything is copied.",
     (
         ("a repository", "sync --src docker --dest dir --scoped registry.example.com/busybox /media/usb"),
         ("a list, one image:tag a line", "sync --list images.txt --from harbor-a.lan/proj --to harbor-b.lan/mirror"),
+        ("into a layout, to be carried", "sync --list images.txt --from harbor-a.lan/proj --to oci:/media/usb/images"),
+        ("and out of it", "sync --src oci --dest docker --scoped /media/usb/images harbor-b.lan/mirror"),
         ("what failed, once more", "sync --list failed.txt --failed failed-again.txt"),
     ),
     (table.AUTHFILE, *table.docker("src-", "source"), *table.docker("dest-", "destination"), *table.RETRY,

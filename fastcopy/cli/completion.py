@@ -15,7 +15,7 @@ from fastcopy.cli.govalues import OneOf
 from fastcopy.errors import Unsupported, UsageError
 
 _TRANSPORTS = ("containers-storage:", "dir:", "docker://", "docker-archive:", "docker-daemon:", "oci:", "oci-archive:")
-_WORDS = {"sync": ("docker", "dir", "yaml"), "completion": ("bash", "zsh", "fish")}
+_WORDS = {"sync": ("docker", "dir", "yaml", "oci"), "completion": ("bash", "zsh", "fish")}
 
 
 def run(call: Call) -> int:

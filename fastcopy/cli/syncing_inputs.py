@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Literal, cast
 from fastcopy.cli.build import refuse
 from fastcopy.cli.call import Call
 from fastcopy.cli.govalues import quote
-from fastcopy.errors import BadName, FastcopyError, Unsupported, UsageError
+from fastcopy.errors import BadName, FastcopyError, UsageError
 
 if TYPE_CHECKING:
     from fastcopy.formats import Given, Loaded
     from fastcopy.jobs import Job, Rule
 
-SOURCES, DESTINATIONS = ("docker", "dir", "yaml"), ("docker", "dir")
+#: skopeo's words, and "oci": a layout that is carried from site to site.
+SOURCES, DESTINATIONS = ("docker", "dir", "yaml", "oci"), ("docker", "dir", "oci")
 _OF_SKOPEO = ("src", "dest", "scoped", "append-suffix")
 _OF_LISTS = ("from", "to", "rename", "config-format")
 
@@ -29,7 +30,7 @@ _OF_LISTS = ("from", "to", "rename", "config-format")
 class Inputs:
     """What to copy. `form` is skopeo's --src, or ``list`` for --list and --config."""
 
-    form: Literal["docker", "dir", "yaml", "list"]
+    form: Literal["docker", "dir", "yaml", "oci", "list"]
     rules: tuple[Rule, ...] = ()
     jobs: tuple[Job, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -78,10 +79,11 @@ def _of_skopeo(call: Call) -> Inputs:
     target = _word(call.parsed.get("dest"), "destination", DESTINATIONS)
     if kind == target == "dir":
         raise UsageError("sync from 'dir' to 'dir' not implemented, consider using rsync instead")
-    _check_transports(kind, target)
     given = _given(call, target, destination)
     if kind == "dir":
         return _directories(source, given)
+    if kind == "oci":
+        return _layout(source, given)
     if kind == "yaml":
         from fastcopy.formats import load
 
@@ -89,22 +91,12 @@ def _of_skopeo(call: Call) -> Inputs:
     return _repository(source, given)
 
 
-def _check_transports(kind: str, target: str) -> None:
-    from fastcopy.places import DESTINATIONS as WRITABLE
-    from fastcopy.places import SOURCES as READABLE
-
-    if kind == "dir" and "dir" not in READABLE:
-        raise Unsupported("--src dir is not supported by this version: dir: cannot be read yet")
-    if target not in WRITABLE:
-        raise Unsupported(f"--dest {target} is not supported by this version: {target}: cannot be written yet")
-
-
 def _given(call: Call, target: str, destination: str) -> Given:
     from fastcopy.formats import Given
 
     return Given(
         destination=destination,
-        transport=cast("Literal['docker', 'dir']", target),
+        transport=cast("Literal['docker', 'dir', 'oci']", target),
         scoped=bool(call.parsed.get("scoped")),
         append_suffix=call.parsed.get("append-suffix", ""),
     )
@@ -134,6 +126,20 @@ def _directories(source: str, given: Given) -> Inputs:
         append_suffix=given.append_suffix,
     )  # fmt: skip
     return Inputs("dir", jobs=tuple(jobs), name=source)
+
+
+def _layout(source: str, given: Given) -> Inputs:
+    from fastcopy.jobs import layout_jobs
+    from fastcopy.places import layout_names
+
+    path = source.removeprefix("oci:")
+    jobs = layout_jobs(
+        path, layout_names(path), given.destination, transport=given.transport, scoped=given.scoped,
+        append_suffix=given.append_suffix,
+    )  # fmt: skip
+    if not jobs:
+        raise FastcopyError(f"No images to sync found in {quote(source)}")
+    return Inputs("oci", jobs=tuple(jobs), name=source)
 
 
 def image_directories(base: str) -> list[str]:

@@ -35,7 +35,7 @@ class Given:
 
     source: str = ""
     destination: str = ""
-    transport: Literal["docker", "dir"] = "docker"  #: of *destination*: skopeo's --dest
+    transport: Literal["docker", "dir", "oci"] = "docker"  #: of *destination*: skopeo's --dest
     rename: str = ""
     scoped: bool = False
     append_suffix: str = ""

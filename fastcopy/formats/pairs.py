@@ -94,6 +94,8 @@ def _whole_template(given: Given) -> Target:
     if given.rename:
         raise UsageError("--rename and a template in --to exclude each other")
     to = given.destination
+    if to.startswith("oci:") and "{" not in to and ":" not in to.removeprefix("oci:"):
+        to = f"{literal(to)}:{{path}}{{reference}}"  # a layout for all: the names of the images become references
     return Target(to if local_transport(to) or to.startswith("docker://") else f"docker://{to}")
 
 

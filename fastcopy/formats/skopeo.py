@@ -54,7 +54,7 @@ def repository_rule(text: str, given: Given) -> Rule:
 def _targets(given: Given) -> tuple[Target, ...]:
     if not given.destination:
         return ()
-    place = given.destination.removeprefix("docker://").removeprefix("dir:")
+    place = given.destination.removeprefix("docker://").removeprefix(f"{given.transport}:")
     template = sync_template(place, transport=given.transport, scoped=given.scoped, append_suffix=given.append_suffix)
     return (Target(template),)
 
