@@ -1,17 +1,23 @@
 """The notes of a run, kept: in memory for whoever asks, on disk by the writers' threads.
 
-Everything a former process wrote is read once, when the book is opened; from then on the loop touches memory alone.
+What is short (open uploads, variants, facts) is read when the book is opened. Which blobs are where is looked up when
+an image asks for it, in a thread, one hand-over for all blobs that ask at once: a run in which nothing has changed
+reads nothing of it. The loop touches memory alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import trio
 
 from fastcopy.descriptor import Digest
 from fastcopy.journal import places, schema
@@ -19,6 +25,7 @@ from fastcopy.journal.database import Unusable, Writer, connect
 from fastcopy.transfer.notes import Notes, OpenUpload, Recoded
 
 Tell = Callable[[str], None]
+_Blob = tuple[str, Digest]  #: host and digest
 
 
 class Book(Notes):
@@ -33,7 +40,11 @@ class Book(Notes):
         self._run: Shelf | None = None
         self._cache: Shelf | None = None
         self.tell = tell
-        self._places: dict[tuple[str, Digest], dict[str, None]] = defaultdict(dict)
+        self._places: dict[_Blob, dict[str, None]] = defaultdict(dict)
+        self._arrived: set[tuple[str, str, Digest]] = set()
+        self._recalled: set[_Blob] = set()
+        self._question: Question | None = None
+        self._grew = False  #: whether anything was put into the cache
 
     def checkpoint(self, upload: OpenUpload) -> None:
         super().checkpoint(upload)
@@ -49,16 +60,42 @@ class Book(Notes):
 
     def arrived(self, host: str, place: str, digest: Digest, size: int) -> None:
         self.closed(host, place, digest)
-        if not host or place in self._places[host, digest]:
+        if not host or (host, place, digest) in self._arrived:
             return
+        self._arrived.add((host, place, digest))
         self._places[host, digest][place] = None
         self._write("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", host, place, digest, size)
         self._share("INSERT OR REPLACE INTO blob VALUES (?, ?, ?, ?)", host, digest, place, int(time.time()))
+
+    async def recall(self, host: str, digest: Digest) -> None:
+        blob = (host, digest)
+        if blob in self._recalled:
+            return
+        self._recalled.add(blob)
+        if self._question is not None:
+            self._question.blobs.append(blob)
+            await self._question.answered.wait()
+            return
+        question = self._question = Question([blob])
+        try:
+            await trio.lowlevel.checkpoint()  # the other blobs of the image are about to ask
+            self._question = None
+            await trio.to_thread.run_sync(self._look_up, question.blobs)
+        finally:
+            self._question = None if self._question is question else self._question
+            question.answered.set()
+
+    def _look_up(self, blobs: Sequence[_Blob]) -> None:
+        """Runs in a thread. A file that cannot be read now knows nothing."""
+        for shelf in filter(None, (self._run, self._cache)):
+            for blob, place in shelf.places_of(blobs):
+                self._places[blob].setdefault(place)
 
     def places(self, host: str, digest: Digest) -> Sequence[str]:
         return tuple(self._places.get((host, digest), ()))
 
     def lost(self, host: str, place: str, digest: Digest) -> None:
+        self._arrived.discard((host, place, digest))
         if self._places.get((host, digest), {}).pop(place, self) is not self:
             where = "DELETE FROM blob WHERE host=? AND digest=? AND place=?"
             self._write(where, host, digest, place)
@@ -87,6 +124,7 @@ class Book(Notes):
         self._put(self._run, sql, values)
 
     def _share(self, sql: str, *values: object) -> None:
+        self._grew = True
         self._put(self._cache, sql, values)
 
     def _put(self, shelf: Shelf | None, sql: str, values: tuple[object, ...]) -> None:
@@ -105,14 +143,13 @@ class Book(Notes):
         failure = shelf.writer.failure
         if failure and not shelf.told:
             shelf.told = True
-            if shelf is self._run or "locked" not in failure:
-                self.tell(f"{shelf.path} can no longer be written ({failure}): {GOING_ON}")
+            if shelf is self._run or not _busy(failure):
+                self.tell(f"{shelf.path} can no longer be written ({failure}): {shelf.loss}")
 
     def load_run(self, shelf: Shelf) -> None:
         """Read what a former process of this run wrote; raises Unusable."""
         for host, place, digest, location, offset, state in shelf.rows("SELECT * FROM upload"):
             super().checkpoint(OpenUpload(host, place, Digest(digest), location, offset, state))
-        self._load_places(shelf)
         self._run = shelf
 
     def load_cache(self, shelf: Shelf) -> None:
@@ -121,12 +158,7 @@ class Book(Notes):
             self._recoded[Digest(digest), compression, _read_level(level)] = Recoded(Digest(new), size, Digest(diff_id))
         for host, name, value in shelf.rows("SELECT * FROM fact"):
             self._facts[host, name] = value
-        self._load_places(shelf)
         self._cache = shelf
-
-    def _load_places(self, shelf: Shelf) -> None:
-        for host, digest, place in shelf.rows("SELECT host, digest, place FROM blob"):
-            self._places[host, Digest(digest)][place] = None
 
     def begin(self, command: str) -> None:
         """Note that a process works on the run."""
@@ -140,14 +172,22 @@ class Book(Notes):
     def close(self, state: str) -> None:
         """Note how the run ended (done, incomplete, interrupted), and write everything; then `hear`."""
         self._write("UPDATE run SET ended=?, state=?", time.time(), state)
-        for sql in schema.TRIM:
-            self._share(sql)
+        if self._grew:
+            for sql in schema.TRIM:
+                self._share(sql)
         for shelf in (self._run, self._cache):
             if shelf is not None:
                 shelf.close()
 
 
+#: What a run is without its journal, and without the cache.
 GOING_ON = "the run goes on without it; interrupted, it would start its unfinished blobs anew"
+CACHELESS = "the run goes on without it; blobs that other repositories of the destination have may be sent again"
+
+
+def _busy(failure: str) -> bool:
+    """Whether it is only that another process writes: no reason to tell anybody about a cache."""
+    return "locked" in failure
 
 
 #: No level, as a key of a table: NULLs are never equal to each other.
@@ -162,11 +202,20 @@ def _read_level(stored: int) -> int | None:
     return None if stored == _DEFAULT_LEVEL else stored
 
 
+@dataclass(slots=True)
+class Question:
+    """Blobs that are looked up together."""
+
+    blobs: list[_Blob]
+    answered: trio.Event = field(default_factory=trio.Event)
+
+
 class Shelf:
-    """One open file: read at first, then written by its thread."""
+    """One open file: read at first, then written by its thread; places are looked up beside that."""
 
     def __init__(self, path: Path, sql: str, *, wal: bool) -> None:
         self.path, self.told = path, False
+        self.loss = CACHELESS if sql == schema.CACHE else GOING_ON
         self._connection = connect(path, sql, wal=wal)
         self._writer: Writer | None = None
 
@@ -183,6 +232,18 @@ class Shelf:
             return self._connection.execute(sql).fetchall()
         except sqlite3.Error as error:
             raise Unusable(f"it is damaged: {error}", damaged=True) from None
+
+    def places_of(self, blobs: Sequence[_Blob]) -> list[tuple[_Blob, str]]:
+        """Where *blobs* once were, by a connection of its own; nothing when that cannot be learnt."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+                return [
+                    (blob, place)
+                    for blob in blobs
+                    for (place,) in file.execute("SELECT place FROM blob WHERE host=? AND digest=?", blob)
+                ]
+        except sqlite3.Error:
+            return []
 
     def close(self) -> None:
         """Write everything and close."""
@@ -222,17 +283,18 @@ def _shelved(path: Path, sql: str, tell: Tell, load: Callable[[Shelf], None], *,
         _read(path, sql, load, wal=wal)
         return True
     except Unusable as problem:
+        reason, loss = str(problem), CACHELESS if sql == schema.CACHE else GOING_ON
         if not problem.damaged:
-            tell(f"{path} cannot be used ({problem}): {GOING_ON}")
+            if sql == schema.RUN or not _busy(reason):
+                tell(f"{path} cannot be used ({reason}): {loss}")
             return False
-        reason = str(problem)
     try:
         aside = places.set_aside(path)
         tell(f"{path} was set aside as {aside.name} and begun anew: {reason}")
         _read(path, sql, load, wal=wal)
         return True
     except (OSError, Unusable) as error:
-        tell(f"{path} cannot be used ({reason}; {error}): {GOING_ON}")
+        tell(f"{path} cannot be used ({reason}; {error}): {loss}")
         return False
 
 

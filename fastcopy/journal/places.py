@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ from fastcopy.errors import JournalError
 _REMOTE: Final = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "lustre", "glusterfs")
 #: Runs that are kept, the newest; beyond them, and older than so many seconds, they go.
 KEPT, OLD = 100, 30 * 86400.0
+#: Seconds between attempts to take a lock, before somebody is said to run with it.
+GLANCES: Final = (0.01, 0.03, 0.06)
 
 
 def default_directory() -> Path:
@@ -58,15 +61,23 @@ class Lock:
         self._path = path.with_suffix(".lock")
         while True:
             self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise self._taken(path) from None
+            if not self._seized():
+                raise self._taken(path)
             if self._still_there():
                 break
             os.close(self._file)  # `remove` of another process came between
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def _seized(self) -> bool:
+        """Whether it is ours now; who only looks (`is_locked`) holds it for a moment, and is waited for."""
+        for pause in (*GLANCES, None):
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if pause:
+                time.sleep(pause)
+        return False
 
     def _still_there(self) -> bool:
         try:

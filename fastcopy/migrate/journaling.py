@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fastcopy.events import Message
-from fastcopy.jobs import Job, Rule
+from fastcopy.jobs import Access, Job, Rule
 from fastcopy.options import CopyOptions
 from fastcopy.transfer.run import Run
 
@@ -68,7 +68,12 @@ def key_of(copy: CopyOptions, rules: Sequence[Rule], jobs: Sequence[Job], *names
 
 
 def _plain(value: Any) -> str:
-    """A text of a value that does not depend on the process: only what takes part in comparisons, and no secrets."""
+    """A text of a value that does not depend on the process: only what takes part in comparisons, and no secrets.
+
+    As whom and how a registry is reached does not make it another run.
+    """
+    if isinstance(value, Access):
+        return ""
     if is_dataclass(value):
         shown = [
             f"{item.name}={_plain(getattr(value, item.name))}" for item in fields(value) if item.compare and item.repr

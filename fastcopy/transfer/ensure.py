@@ -133,6 +133,8 @@ async def _attempt(run: Run, source: Source, wave: Sequence[Destination], what: 
 async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: Descriptor) -> Outcomes:
     """The ladder. Raises what concerns everybody (the source's faults, or a lone destination's)."""
     outcomes: Outcomes = {}
+    for target in wave:
+        await run.notes.recall(target.host, what.digest)
     origins = {target: _mount_origin(run, source, target, what) for target in wave}
     found = await gather(*(partial(_looked, run, target, what, origins[target]) for target in wave))
     for target, arrival in zip(wave, found, strict=True):

@@ -66,6 +66,9 @@ class Notes:
     def arrived(self, host: str, place: str, digest: Digest, size: int) -> None:
         """*digest*, of *size* bytes, is complete at *place* of *host*."""
 
+    async def recall(self, host: str, digest: Digest) -> None:
+        """Bring to mind what former runs noted of *digest* at *host*: only then `places` knows it."""
+
     def places(self, host: str, digest: Digest) -> Sequence[str]:
         """Places of *host* that once had *digest*."""
         return ()

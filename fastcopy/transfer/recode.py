@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fastcopy._native import Outlet
 
 T = TypeVar("T")
+_Key = tuple[Digest, str, int | None]  #: digest, compression, level
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +67,36 @@ async def recode(
     what = layer.what
     run.emit(BlobStarted(what.digest, what.size, "blob"))
     run.meters.planned += max(what.size, 0)
-    failures: dict[Destination, FastcopyError] = {}
     key = (what.digest, layer.compression, run.copy.compression_level)
     async with run.leader(f"recoding to {layer.compression}", what.digest):
-        for target in targets:
-            try:
-                await _bring(run, source, target, layer, key)
-            except FastcopyError as error:
-                if error.side == "source":
-                    raise
-                failures[target] = error
+        failures = await _bring_all(run, source, targets, layer, key)
     run.meters.settled += max(what.size, 0)
     done = run.notes.recoded(*key)
     return (layer.renamed(done.digest, done.size) if done else None), failures
 
 
-async def _bring(
-    run: Run, source: Source, target: Destination, layer: Layer, key: tuple[Digest, str, int | None]
-) -> None:
+async def _bring_all(
+    run: Run, source: Source, targets: Sequence[Destination], layer: Layer, key: _Key
+) -> dict[Destination, FastcopyError]:
+    """The same blob for all *targets*. A variant of another run that one of them has and the next has not is made anew
+    there, and may have become another: then the first gets that one too.
+    """
+    failures: dict[Destination, FastcopyError] = {}
+    got: dict[Destination, Digest] = {}
+    for target in (*targets, *targets):
+        done = run.notes.recoded(*key)
+        if target in failures or (done is not None and got.get(target) == done.digest):
+            continue
+        try:
+            got[target] = await _bring(run, source, target, layer, key)
+        except FastcopyError as error:
+            if error.side == "source":
+                raise
+            failures[target] = error
+    return failures
+
+
+async def _bring(run: Run, source: Source, target: Destination, layer: Layer, key: _Key) -> Digest:
     done = run.notes.recoded(*key)
     arrival = None
     if done is not None:
@@ -103,10 +116,12 @@ async def _bring(
     run.notes.arrived(target.host, target.place, done.digest, done.size)
     run.meters.tally(arrival.how).add(done.size)
     run.emit(BlobDone(layer.what.digest, done.size, arrival.how, "blob", arrival.origin))
+    return done.digest
 
 
 async def _found(run: Run, target: Destination, what: Descriptor) -> Arrival | None:
-    """The recompressed blob where an earlier image of this run left it."""
+    """The recompressed blob where an earlier image, of this run or another, left it."""
+    await run.notes.recall(target.host, what.digest)
     origin = mount_origin(run, target, what)
     ask = partial(look, run, target, what, origin)
     return await run.perform(Step(f"looking for blob {what.digest}", ask, destinations=(target.host,)))
