@@ -6,6 +6,7 @@ Owns the wording and the counting behind it; writes --digestfile as images compl
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from fastcopy.cli.log import Log
@@ -182,10 +183,22 @@ def summary_text(report: SyncReport) -> str:
     if saved:
         how = f"{report.blobs_reused} blobs already there, {report.blobs_mounted} mounted"
         parts.append(f"saved {size(saved)}: {how}")
-    again = report.bytes_written - report.bytes_copied
-    if again > 0:
-        parts.append(f"{size(again)} sent again")
+    if report.extra:
+        parts.append(f"moved in vain: {_in_vain(report.extra)}")
     return "; ".join([*parts, f"{report.requests} requests in {seconds(report.seconds)}"])
+
+
+#: Causes of `transfer.ledger`, in words.
+_CAUSES = {
+    "retry": "further attempts",
+    "detached": "destinations that fell out",
+    "mount": "refused mounts",
+    "late": "for images that came later",
+}
+
+
+def _in_vain(extra: Mapping[str, Mapping[str, int]]) -> str:
+    return ", ".join(f"{size(sum(by.values()))} ({_CAUSES.get(cause, cause)})" for cause, by in extra.items())
 
 
 def _images(report: SyncReport) -> str:

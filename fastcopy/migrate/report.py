@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,7 +53,8 @@ class SyncReport:
     """The whole run; bytes are those of blobs, `seconds` is wall time.
 
     `bytes_copied` counts a blob once per destination. `bytes_read` and `bytes_written` are what moved over the wire:
-    what they exceed the blobs' sizes by went into further attempts.
+    what they exceed the blobs' sizes by is in `extra`: cause (docs/sync.md) to side to bytes. `requests_refused` were
+    answered with 429.
     """
 
     outcomes: tuple[Outcome, ...] = ()
@@ -67,7 +69,9 @@ class SyncReport:
     bytes_read: int = 0
     bytes_written: int = 0
     requests: int = 0
+    requests_refused: int = 0
     seconds: float = 0.0
+    extra: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def counts(self) -> Counter[str]:
@@ -102,7 +106,7 @@ class SyncReport:
     def totals(self) -> dict[str, Any]:
         """Everything but the single images."""
         numbers = {key: value for key, value in asdict_shallow(self).items() if isinstance(value, int | float)}
-        return {**numbers, "counts": dict(self.counts)}
+        return {**numbers, "extra": self.extra, "counts": dict(self.counts)}
 
     def as_dict(self) -> dict[str, Any]:
         """The machine-readable report."""
@@ -124,6 +128,14 @@ class SyncReport:
         if len(errors) == 1 and len(self.outcomes) + len(self.failures) == 1:
             raise errors[0]
         raise PartlyDone("Sync failed due to previous reported error(s) for one or more images")
+
+
+def by_cause(extras: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Bytes moved in vain: cause to side to bytes."""
+    found: dict[str, dict[str, int]] = {}
+    for (cause, side), count in sorted(extras.items()):
+        found.setdefault(cause, {})[side] = count
+    return found
 
 
 def _one_line(error: FastcopyError) -> str:

@@ -15,7 +15,7 @@ from fastcopy.errors import BadConfig, FastcopyError, Unsupported
 from fastcopy.events import ImageFailed, SyncDone, SyncedImage, SyncPlanned
 from fastcopy.jobs import Job, Rule, Settings
 from fastcopy.migrate.discover import Discovery, discover
-from fastcopy.migrate.report import Failure, Outcome, Status, SyncReport
+from fastcopy.migrate.report import Failure, Outcome, Status, SyncReport, by_cause
 from fastcopy.migrate.watch import Watcher
 from fastcopy.names import DockerRef
 from fastcopy.options import CopyOptions
@@ -185,6 +185,8 @@ class Syncing:
             blobs_reused=meters.present.blobs,
             blobs_mounted=meters.mounted.blobs,
             requests=self.engine.requests,
+            requests_refused=self.engine.run.gate.schedule.refusals,
+            extra=by_cause(meters.extras),
             seconds=seconds,
         )
 

@@ -11,10 +11,14 @@ from fastcopy.transports.base import Destination
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a blob came to be at one destination; `origin` is the repository it was mounted from."""
+    """How a blob came to be at one destination; `origin` is the repository it was mounted from.
+
+    `refused`: the repository that it should have been mounted from.
+    """
 
     how: How
     origin: str = ""
+    refused: str = ""
 
 
 Outcomes = dict[Destination, Arrival | FastcopyError]

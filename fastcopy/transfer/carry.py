@@ -212,10 +212,18 @@ class Carrier:
             stall=self.run.options.stall,
             rate=self.run.rate,
         )
-        report = await self._through(make, size)
+        try:
+            report = await self._through(make, size)
+        finally:
+            self._book(outlets)
         self.done += size
         await self._settle(report, [(target, outlets[target]) for target in aboard], last)
         return report
+
+    def _book(self, outlets: dict[Destination, Outlet]) -> None:
+        for target, outlet in outlets.items():
+            if target not in self.uploads or self.uploads[target].offset <= self.done:  # else it was only hashed again
+                self.run.ledger.sent(self.what.digest, target, outlet.sent)
 
     async def _open(self, target: Destination, size: int, outlets: dict[Destination, Outlet]) -> None:
         from fastcopy._native import Outlet
@@ -243,6 +251,7 @@ class Carrier:
         finally:
             counts = pump.counters()
             meters.took(counts.read, counts.written)
+            self.run.ledger.read(self.what.digest, counts.read)
             del meters.flows[id(pump)]
 
     async def _settle(self, report: Report, ends: Sequence[tuple[Destination, Outlet]], last: bool) -> None:

@@ -24,6 +24,7 @@ from fastcopy.events import BlobDone, BlobKind, BlobStarted
 from fastcopy.schedule import Lane
 from fastcopy.transfer.arrival import Arrival, Outcomes
 from fastcopy.transfer.carry import carry
+from fastcopy.transfer.memory import MemorySource
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
 from fastcopy.transfer.wants import MOST_AT_ONCE, Want
@@ -80,9 +81,11 @@ async def _lead(run: Run, want: Want) -> None:
                     want.outcomes[target] = outcome
                 elif isinstance(outcome, Arrival):  # whoever failed in company tries by itself, with its own source
                     company[target].outcomes[target] = outcome
+        refused = run.ledger.refused(want.what, outcomes, run.meters.extra)
         copied = any(isinstance(each, Arrival) and each.how == "copied" for each in outcomes.values())
         if copied and run.wants.fetched(want.what.digest):
-            run.meters.extra("late", "source", want.what.size)  # noqa: S610 - no query set
+            cause = "mount" if refused else "late"
+            run.meters.extra(cause, "source", want.what.size)  # noqa: S610 - no query set
 
 
 def waves(targets: Iterable[Destination]) -> Iterator[list[Destination]]:
@@ -106,11 +109,15 @@ async def _serve(
 ) -> Outcomes:
     """One wave; who of it fails in company is tried again alone."""
     outcomes = await _attempt(run, source, [*wave, *company], what)
+    run.ledger.book(what, outcomes, run.meters.extra)
     if len(outcomes) > 1:
+        shared = any(isinstance(each, Arrival) for each in outcomes.values())
         for target in wave:
             failure = outcomes[target]
             if isinstance(failure, FastcopyError) and failure.again is not Again.NEVER:
-                outcomes |= await _attempt(run, source, [target], what)
+                again = await _attempt(run, source, [target], what)
+                run.ledger.book(what, again, run.meters.extra, alone=shared)
+                outcomes |= again
     return outcomes
 
 
@@ -123,11 +130,18 @@ async def _attempt(run: Run, source: Source, wave: Sequence[Destination], what: 
         tuple(target.host for target in wave),
         Lane.SMALL if small else Lane.BULK,
         what.size,
+        due=all(_is_due(run, source, target, what) for target in wave),
     )
     try:
         return await run.perform(step)
     except FastcopyError as error:
         return dict.fromkeys(wave, error)
+
+
+def _is_due(run: Run, source: Source, target: Destination, what: Descriptor) -> bool:
+    """Whether the blob only has to be mounted, or was made of blobs that have landed."""
+    known = run.known.has(target.host, target.place, what.digest) or mount_origin(run, target, what)
+    return bool(known) or isinstance(source, MemorySource)
 
 
 async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: Descriptor) -> Outcomes:
@@ -141,10 +155,13 @@ async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: De
         if arrival is not None:
             outcomes[target] = arrival
     missing = [target for target in wave if target not in outcomes]
-    if missing and 0 <= what.size < SMALL_BLOB:
-        outcomes |= await _bring_small(run, source, missing, what)
-    elif missing:
-        outcomes |= await carry(run, source, missing, what)
+    if missing:
+        async with run.drain.flight(due=isinstance(source, MemorySource)):
+            move = _bring_small if 0 <= what.size < SMALL_BLOB else carry
+            outcomes |= await move(run, source, missing, what)
+    for target in missing:
+        if origins[target] and isinstance(outcomes[target], Arrival):
+            outcomes[target] = Arrival("copied", refused=origins[target])
     return _alone(outcomes) if len(wave) == 1 else outcomes
 
 
@@ -206,6 +223,7 @@ async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> 
 async def _bring_small(run: Run, source: Source, targets: Sequence[Destination], what: Descriptor) -> Outcomes:
     data = await blamed("source", source.read_blob(what))
     run.meters.took(len(data), 0)
+    run.ledger.read(what.digest, len(data))
 
     async def write(target: Destination) -> Arrival | FastcopyError:
         try:
@@ -213,6 +231,7 @@ async def _bring_small(run: Run, source: Source, targets: Sequence[Destination],
         except FastcopyError as error:
             return error
         run.meters.took(0, len(data))
+        run.ledger.sent(what.digest, target, len(data))
         return Arrival("copied")
 
     arrivals = await gather(*(partial(write, target) for target in targets))

@@ -19,7 +19,9 @@ from fastcopy.events import BlobMeter, Event, Retrying, Snapshot, Waiting
 from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
 from fastcopy.transfer.beside import Beside
+from fastcopy.transfer.drain import Drain
 from fastcopy.transfer.gate import Gate
+from fastcopy.transfer.ledger import Ledger
 from fastcopy.transfer.notes import Notes
 from fastcopy.transfer.wants import Wants
 
@@ -156,6 +158,7 @@ class Step(Generic[T]):
     lane: Lane = Lane.SMALL
     size: int = 0
     once: bool = False  #: its failure is an answer too: not worth another attempt
+    due: bool = False  #: what is in flight waits for nothing else: done also when the run is asked to end
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -183,6 +186,8 @@ class Run:
     meters: RunMeters = field(default_factory=RunMeters)
     known: Known = field(default_factory=Known)
     notes: Notes = field(default_factory=Notes)
+    drain: Drain = field(default_factory=Drain)
+    ledger: Ledger = field(default_factory=Ledger)
     rate: Rate | None = None
     leaders: dict[tuple[str, str], trio.Lock] = field(default_factory=dict)
     beside: Beside = field(default_factory=Beside)
@@ -191,13 +196,14 @@ class Run:
 
     def __post_init__(self) -> None:
         self.codecs = self.codecs or trio.CapacityLimiter(codec_slots(self.options.memory))
+        self.gate.held = self._held
 
     def leader(self, host: str, digest: Digest) -> trio.Lock:
         """Held by whoever brings *digest* to *host* first; the others then mount."""
         return self.leaders.setdefault((host, digest), trio.Lock())
 
     async def perform(self, step: Step[T]) -> T:
-        """Do *step* in a slot, again as often as its errors and the options allow."""
+        """Do *step* in a slot, again as often as its errors and the options allow; Drained when there is no time."""
         waited, attempt = 0.0, 0
         while True:
             failure = await self._try(step)
@@ -209,10 +215,20 @@ class Run:
                 raise failure
             waited += delay
             self._tell(step, failure, delay, attempt)
+            await self._sleep(step, delay)
+
+    async def _sleep(self, step: Step[T], delay: float) -> None:
+        if step.due:
+            await trio.sleep(delay)
+            return
+        with self.drain.wait():
             await trio.sleep(delay)
 
     async def _try(self, step: Step[T]) -> T | FastcopyError:
-        async with self.gate.slot(step.lane, step.hosts, step.size) as slot:
+        drain = None if step.due else self.drain
+        if drain and drain.asked:
+            await drain.left()
+        async with self.gate.slot(step.lane, step.hosts, step.size, drain) as slot:
             try:
                 return await step.work()
             except FastcopyError as error:
@@ -232,6 +248,10 @@ class Run:
             return self.options.retry_delay
         spread = random.uniform(0.2, 1) * min(BACKOFF_CAP, BACKOFF * 2.0**attempt)
         return spread + (error.retry_after or 0.0)
+
+    def _held(self, registry: str, seconds: float) -> None:
+        self.meters.waits[registry] = trio.current_time() + seconds
+        self.emit(Waiting(registry, "the registry wants to be left alone", seconds))
 
     def _tell(self, step: Step[T], error: FastcopyError, delay: float, attempt: int) -> None:
         if error.again is Again.LATER:
