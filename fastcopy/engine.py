@@ -154,6 +154,7 @@ async def running(
         gate = Gate(Schedule(limits_of(options)))
         nursery.start_soon(gate.keep_time)
         run = Run(gate, options.copy, options.run, emit, rate=_rate(options.run.bandwidth))
+        nursery.start_soon(run.measure)
         try:
             result = outcome.Value(await _with_hosts(run, options, work, trace))
         except FastcopyError as error:

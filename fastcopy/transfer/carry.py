@@ -245,14 +245,12 @@ class Carrier:
     def _metered(self, pump: Pump, before: int) -> Iterator[Pump]:
         """Show *pump* to the meters while it runs, and add up what it moved."""
         meters = self.run.meters
-        meters.flows[id(pump)] = Flow(self.what, pump.counters, before)
+        hosts = ("<" + self.source.host, *(">" + target.host for target in self.uploads))
+        meters.flows[id(pump)] = Flow(self.what, pump.counters, before, hosts)
         try:
             yield pump
         finally:
-            counts = pump.counters()
-            meters.took(counts.read, counts.written)
-            self.run.ledger.read(self.what.digest, counts.read)
-            del meters.flows[id(pump)]
+            self.run.ledger.read(self.what.digest, meters.land(id(pump)))
 
     async def _settle(self, report: Report, ends: Sequence[tuple[Destination, Outlet]], last: bool) -> None:
         """After a part: who failed leaves with a reason, the others go on to the next part."""

@@ -38,6 +38,8 @@ BACKOFF, BACKOFF_CAP = 0.3, 30.0
 FRESH_STARTS = 2
 #: A host that says "later" is waited for this long in all before its last answer becomes the error.
 LATER_BUDGET = 15 * 60.0
+#: Seconds between two looks at what bodies move; the schedule judges whole seconds.
+MEASURE_EVERY = 0.25
 #: Bytes that one layer in recompression takes of the memory budget: zstd holds two jobs of 4 MiB, in and out, for each
 #: of its threads (docs/memory.md).
 PER_CODEC = 40 << 20
@@ -82,11 +84,15 @@ class Counts(Protocol):
 
 @dataclass(slots=True)
 class Flow:
-    """A body in flight, or a part of one: `before` are the bytes of the parts that went before."""
+    """A body in flight, or a part of one: `before` are the bytes of the parts that went before.
+
+    `hosts` are the budgets that its bytes speak for, as `Step.hosts` writes them.
+    """
 
     what: Descriptor
     counts: Callable[[], Counts]
     before: int = 0
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -116,6 +122,7 @@ class RunMeters:
     rings: int = 0  #: bytes of the memory budget that rings of ranges hold now
     flows: dict[int, Flow] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
+    landed: dict[str, int] = field(default_factory=dict)  #: bytes of bodies that ended, by budget of a host
     extras: dict[tuple[str, str], int] = field(default_factory=dict)  #: bytes moved in vain, by (cause, side)
 
     def extra(self, cause: str, side: Side, count: int) -> None:
@@ -141,6 +148,24 @@ class RunMeters:
         """A body ended; its counters become part of the totals."""
         self.bytes_in += read
         self.bytes_out += written
+
+    def land(self, key: int) -> int:
+        """The flow *key* is over: its counters become part of the totals. The bytes it read."""
+        flow = self.flows.pop(key)
+        counts = flow.counts()
+        self.took(counts.read, counts.written)
+        for host in flow.hosts:
+            self.landed[host] = self.landed.get(host, 0) + counts.read
+        return counts.read
+
+    def by_host(self) -> dict[str, int]:
+        """Bytes of bodies so far, by budget of a host."""
+        moved = dict(self.landed)
+        for flow in self.flows.values():
+            read = flow.counts().read
+            for host in flow.hosts:
+                moved[host] = moved.get(host, 0) + read
+        return moved
 
     def tally(self, how: str) -> Tally:
         """The totals for *how* a blob came to be there."""
@@ -201,6 +226,13 @@ class Run:
     def leader(self, host: str, digest: Digest) -> trio.Lock:
         """Held by whoever brings *digest* to *host* first; the others then mount."""
         return self.leaders.setdefault((host, digest), trio.Lock())
+
+    async def measure(self) -> None:
+        """Runs beside the work: lets the schedule see how much bodies move."""
+        while True:
+            await trio.sleep(MEASURE_EVERY)
+            for host, count in self.meters.by_host().items() if self.meters.flows else ():
+                self.gate.moved(host, count)
 
     async def perform(self, step: Step[T]) -> T:
         """Do *step* in a slot, again as often as its errors and the options allow; Drained when there is no time."""
