@@ -66,6 +66,12 @@ class BadConfig(UsageError):
     slug = "bad-config"
 
 
+class Collision(BadConfig):
+    """Two sources would be written to one destination; the message names both."""
+
+    slug = "collision"
+
+
 class NotThere(FastcopyError):
     """The named manifest, tag, blob or repository does not exist."""
 
@@ -106,6 +112,12 @@ class TooManyRequests(LimitError):
     """429, or 503 with Retry-After; `retry_after` is in seconds."""
 
     slug = "too-many-requests"
+
+
+class TooManyConnections(TooManyRequests):
+    """The host takes no further connection while others to it are in use."""
+
+    slug = "too-many-connections"
 
 
 class IntegrityError(FastcopyError):
@@ -252,6 +264,12 @@ class Interrupted(FastcopyError):
     """Ctrl-C."""
 
     slug, exit_code = "interrupted", 130
+
+
+class Drained(FastcopyError):
+    """The run was asked to end (SIGTERM) and something is left; what was in flight has landed."""
+
+    slug, exit_code = "drained", 143
 
 
 class Bug(FastcopyError):

@@ -177,10 +177,14 @@ class CopyDone:
 
 @dataclass(frozen=True, slots=True)
 class SyncPlanned:
-    """Everything that a run of many images is going to copy is known by name: `images` from `sources` places."""
+    """What a run of many images is going to copy is known by name: `images` from `sources` places.
+
+    Said again with larger numbers while `listing` further places are being listed; 0: these are all.
+    """
 
     images: int
     sources: int
+    listing: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 from fastcopy import naming
 from fastcopy.descriptor import Platform
-from fastcopy.errors import BadConfig, BadName, UsageError
+from fastcopy.errors import BadConfig, BadName, Collision, UsageError
 from fastcopy.names import DockerRef, Ref, is_tag, parse, parse_docker, with_default_tag
 from fastcopy.options import Credentials, HostOptions
 from fastcopy.tags.pattern import Glob, Pattern
@@ -326,7 +326,7 @@ def expand_catalog(rule: Rule, repositories: Iterable[str]) -> list[Rule]:
 
 
 def check(jobs: Iterable[Job]) -> list[Job]:
-    """*jobs* without exact repetitions; raises BadConfig when two different copies would write one destination.
+    """*jobs* without exact repetitions; raises Collision when two different copies would write one destination.
 
     skopeo lets the later one overwrite the earlier silently. The message names both sources and their places.
     """
@@ -335,14 +335,15 @@ def check(jobs: Iterable[Job]) -> list[Job]:
     for job in jobs:
         first = kept.setdefault(job.destination, job)
         if first != job:
-            clashes.append(_clash(first, job))
+            clashes.append(clash(first, job))
     if clashes:
         more = f"\n… and {len(clashes) - _SHOWN} more" if len(clashes) > _SHOWN else ""
-        raise BadConfig("\n".join(clashes[:_SHOWN]) + more)
+        raise Collision("\n".join(clashes[:_SHOWN]) + more)
     return list(kept.values())
 
 
-def _clash(first: Job, second: Job) -> str:
+def clash(first: Job, second: Job) -> str:
+    """What is wrong with *second*, which would be written where *first* goes."""
     where = f"{second.where}: " if second.where else ""
     at = f" ({first.where})" if first.where else ""
     if first.source == second.source:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastcopy.cli.call import Call
+from fastcopy.cli.ending import check_left, drain_of
 from fastcopy.cli.govalues import quote
 from fastcopy.cli.syncing_inputs import Inputs, inputs, refuse_existing
 from fastcopy.errors import FastcopyError, PartlyDone, UsageError
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from fastcopy.cli.show import Show
     from fastcopy.cli.syncing_lines import Told
     from fastcopy.events import Event
-    from fastcopy.jobs import Job
     from fastcopy.migrate.report import SyncReport
     from fastcopy.options import Options
+    from fastcopy.transfer.drain import Drain
 
 
 def run(call: Call) -> Coroutine[Any, Any, int]:
@@ -29,6 +30,7 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
     options = _with_journal(call, call.options())
     if call.parsed.get("keep-going") and call.parsed.get("fail-fast"):
         raise UsageError("--keep-going and --fail-fast exclude each other")
+    _check_prune(call, wanted)
     for text in wanted.warnings:
         call.log.warning(text)
     for text in wanted.problems:
@@ -55,6 +57,15 @@ def _default_journal(call: Call) -> Path | None:
         return None
 
 
+def _check_prune(call: Call, wanted: Inputs) -> None:
+    """Deleting needs consent in the configuration and on the command line; one without the other is told."""
+    consenting = any(rule.settings.prune for rule in wanted.rules)
+    if call.parsed.get("prune") and not consenting:
+        raise UsageError("--prune deletes only where a configuration says `prune: true`, and nothing here does")
+    if consenting and not call.parsed.get("prune"):
+        call.log.info("nothing is deleted at the destinations without --prune, whatever the configuration says")
+
+
 def _keeps_going(call: Call, wanted: Inputs) -> bool:
     return not call.parsed.get("fail-fast") if wanted.form == "list" else bool(call.parsed.get("keep-going"))
 
@@ -62,8 +73,10 @@ def _keeps_going(call: Call, wanted: Inputs) -> bool:
 async def _synced(call: Call, wanted: Inputs, options: Options) -> int:
     told = _told(call, wanted)
     show = _show(call, wanted)
+    drain = drain_of(call)
     with _digest_file(call, told):
-        report = await _shown(call, show, told, wanted, options)
+        report = await _shown(call, show, told, wanted, options, drain)
+    check_left(drain, report)
     judge(wanted, report, keep_going=_keeps_going(call, wanted))
     return 0
 
@@ -100,7 +113,9 @@ def _only_live(show: Show) -> None:
             listener.stand = lambda event: []
 
 
-async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Options) -> SyncReport:
+async def _shown(
+    call: Call, show: Show, told: Told, wanted: Inputs, options: Options, drain: Drain
+) -> SyncReport:
     import trio
 
     from fastcopy.api import sync_async
@@ -109,26 +124,25 @@ async def _shown(call: Call, show: Show, told: Told, wanted: Inputs, options: Op
     sync = SyncOptions(
         keep_going=_keeps_going(call, wanted),
         dry_run=told.dry_run,
+        prune=call.parsed.get("prune", ""),
         command=f"sync {wanted.name}",
         jobs=wanted.jobs,
         problems=wanted.problems if wanted.form == "list" else (),
-        check=_unchecked if wanted.form == "list" else refuse_existing,
+        check=None if wanted.form == "list" else refuse_existing,
         watch=told,
     )
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show.run)
-            report = await sync_async(wanted.rules, options, sync, on_event=_heard(show), trace=call.trace)
+            report = await sync_async(
+                wanted.rules, options, sync, on_event=_heard(show), trace=call.trace, drain=drain
+            )
             nursery.cancel_scope.cancel()
     finally:
         show.close()
         if told.report is not None:
             _finish(call, told.report)
     return report
-
-
-def _unchecked(jobs: Sequence[Job]) -> None:
-    """A list's destinations may exist."""
 
 
 def _heard(show: Show) -> Any:

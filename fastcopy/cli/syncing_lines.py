@@ -30,9 +30,12 @@ class Told(Watcher):
         self.report: SyncReport | None = None  #: there as soon as the run is over, however it ended
         self.discovery: Discovery | None = None
 
-    def found(self, discovery: Discovery) -> None:
+    def grew(self, discovery: Discovery) -> None:
         """Remember; the end is only told of a run that got this far."""
         self.discovery = discovery
+
+    def found(self, discovery: Discovery) -> None:
+        """Say so where nothing follows."""
         if self.dry_run:
             self.log.warning("Running in dry-run mode")
 
@@ -43,6 +46,18 @@ class Told(Watcher):
         elif self.digests is not None:
             self.digests.write(f"{outcome.digest} {outcome.job.destination}\n")
             self.digests.flush()
+
+    def pruned(self, name: str) -> None:
+        """A tag that is gone now, or would be."""
+        self.log.info("Would have deleted" if self.dry_run else "Deleted", image=name)
+
+    def spared(self, name: str, why: str) -> None:
+        """What pruning left alone."""
+        self.log.warning(f"Not pruned: {name}: {why}")
+
+    def unpruned(self, failure: Failure) -> None:
+        """A repository that could not be pruned."""
+        self.log.error(f"Error pruning {failure.source}", error=failure.error)
 
     def finished(self, report: SyncReport) -> None:
         """Keep the report."""
@@ -128,11 +143,15 @@ class ListLines(Told):
         """The others go on; the exit code tells."""
         self.log.error(f"{failure.where}: {listing_error(failure)}")
 
+    def collided(self, failure: Failure) -> None:
+        """Both sources are named."""
+        self.log.error(failure.error.message)
+
     def found(self, discovery: Discovery) -> None:
         """What a dry run would copy."""
         super().found(discovery)
         for number, job in enumerate(discovery.jobs if self.dry_run else (), 1):
-            self._line(f"Would have copied {number}/{len(discovery.jobs)}", job)
+            self._line(f"Would have copied {number}/{discovery.count}", job)
 
     def ended(self, outcome: Outcome) -> None:
         """``Copied 17/200``."""
@@ -140,7 +159,8 @@ class ListLines(Told):
         super().ended(outcome)
         if outcome.error is None and self.discovery is not None:
             verb = "Already there" if outcome.status == "present" else "Copied"
-            self._line(f"{verb} {self._done}/{len(self.discovery.jobs)}", outcome.job)
+            more = " so far" if self.discovery.listing else ""
+            self._line(f"{verb} {self._done}/{self.discovery.count}{more}", outcome.job)
 
     def _line(self, text: str, job: Job) -> None:
         if not self._quiet:
@@ -209,6 +229,8 @@ def _images(report: SyncReport) -> str:
         (counts["failed"], "failed"),
         (counts["skipped"], "not tried"),
         (len(report.failures), "could not be listed"),
+        (len(report.pruned), "tags deleted"),
+        (len(report.unpruned), "repositories could not be pruned"),
     ]
     told = [f"{count} {word}" for count, word in words if count]
     return f"{len(report.outcomes)} images: " + (", ".join(told) or "nothing to do")

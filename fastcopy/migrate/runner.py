@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import trio
 
 from fastcopy.engine import Engine
-from fastcopy.errors import BadConfig, FastcopyError, Unsupported
+from fastcopy.errors import BadConfig, Drained, FastcopyError
 from fastcopy.events import ImageFailed, SyncDone, SyncedImage, SyncPlanned
 from fastcopy.jobs import Job, Rule, Settings
-from fastcopy.migrate.discover import Discovery, discover
+from fastcopy.migrate.discover import Crawl, Discovery
+from fastcopy.migrate.prune import Consent, Pruned, owned, prune
 from fastcopy.migrate.report import Failure, Outcome, Status, SyncReport, by_cause
 from fastcopy.migrate.watch import Watcher
 from fastcopy.names import DockerRef
@@ -34,15 +35,17 @@ class SyncOptions:
 
     `keep_going`: one failed image does not stop the others. `jobs` are copied as they are, beside what the rules
     select. `problems` are entries that the list's reader had to leave out; they count as failures. `check` sees the
-    complete set of jobs before anything is copied and may raise.
+    complete set of jobs before anything is copied and may raise; without it, as without `dry_run`, images are copied
+    while other repositories are still being listed.
     """
 
     keep_going: bool = True
     dry_run: bool = False
+    prune: Consent = ""  #: delete destination tags that left the source, where the rules consent
     command: str = "sync"  #: what `status` shows the run as; without secrets
     jobs: tuple[Job, ...] = ()
     problems: tuple[str, ...] = ()
-    check: Callable[[Sequence[Job]], None] = field(default=lambda jobs: None, compare=False)
+    check: Callable[[Sequence[Job]], None] | None = field(default=None, compare=False)
     watch: Watcher = field(default_factory=Watcher, compare=False)
 
 
@@ -54,41 +57,85 @@ class Syncing:
     sync: SyncOptions
     found: Discovery = field(default_factory=Discovery)
     outcomes: dict[Job, Outcome] = field(default_factory=dict)
+    pruned: Pruned = field(default_factory=Pruned)
     stopped: bool = False
 
     async def go(self, rules: Sequence[Rule]) -> SyncReport:
-        """Discover, copy, report; raises BadConfig for colliding names, Unsupported for what a rule asks in vain."""
+        """Discover, copy, report; raises Collision for two sources of one destination, if it is known beforehand."""
         started = time.monotonic()
-        for rule in rules:
-            refuse(rule.settings, rule.where)
         try:
-            self.found = await discover(self.engine, rules, self.sync.watch, self.sync.jobs)
+            crawl = Crawl(self.engine, rules, self.sync.watch, self.sync.jobs)
+            self.found = crawl.found
             self.found.failures += [Failure("", "", BadConfig(each)) for each in self.sync.problems]
-            self.sync.check(self.found.jobs)
-            self.sync.watch.found(self.found)
-            self.engine.run.emit(SyncPlanned(len(self.found.jobs), self.found.sources))
+            known = await self._known(crawl)
+            self._grew()
             if not self.sync.dry_run:
-                for job in self.found.jobs:
-                    self._note(Outcome(job, "planned"))
-                await self._copy_all(self.found.jobs)
+                await self._copy_all(known, crawl)
+            await self._prune(rules)
         finally:
             report = self._report(time.monotonic() - started)
             self.sync.watch.finished(report)
         self.engine.run.emit(SyncDone(report.totals))
         return report
 
-    async def _copy_all(self, jobs: Iterable[Job]) -> None:
-        """Begin the images in their order, as many at a time as the schedule allows."""
-        groups = by_source(jobs)
-        begun = [self._begin(group) for group in groups[:IMAGES]]
+    async def _prune(self, rules: Sequence[Rule]) -> None:
+        if not self.sync.prune or self.stopped or self.engine.run.drain.asked:
+            return
+        places, left = owned(rules, self.found, self.outcomes, self.sync.prune)
+        for name, why in left:
+            self.sync.watch.spared(name, why)
+        self.pruned = await prune(self.engine, places, self.sync.watch, dry_run=self.sync.dry_run)
+        self.pruned.spared[:0] = left
+
+    async def _known(self, crawl: Crawl) -> list[Job]:
+        """What can be copied at once: all of it where somebody wants to see it first."""
+        if self.sync.check is None and not self.sync.dry_run:
+            return crawl.known()
+        jobs = await crawl.whole()
+        if self.sync.check is not None:
+            self.sync.check(jobs)
+        return jobs
+
+    def _grew(self) -> None:
+        found = self.found
+        self.sync.watch.grew(found)
+        if not found.listing:
+            self.sync.watch.found(found)
+        self.engine.run.emit(SyncPlanned(found.count, found.sources, found.listing))
+
+    async def _copy_all(self, known: list[Job], crawl: Crawl) -> None:
+        """Copy what is *known*, and what *crawl* finds meanwhile as it finds it."""
+        send, receive = trio.open_memory_channel[list[Job]](math.inf)  # all jobs are held anyway
         async with trio.open_nursery() as nursery:
-            for number, group in enumerate(groups):
-                slot = self.engine.run.gate.slot(Lane.IMAGE, ("images",))
+            send.send_nowait(known)
+            nursery.start_soon(self._list, crawl, send)
+            async for batch in receive:
+                await self._copy_batch(batch, nursery)
+
+    async def _list(self, crawl: Crawl, send: trio.MemorySendChannel[list[Job]]) -> None:
+        def deliver(batch: list[Job]) -> None:
+            self._grew()
+            send.send_nowait(batch)
+
+        with send:
+            await crawl.listed(deliver)
+
+    async def _copy_batch(self, batch: list[Job], nursery: trio.Nursery) -> None:
+        """Begin the images in their order, as many at a time as the schedule allows."""
+        for job in batch:
+            self._note(Outcome(job, "planned"))
+        groups = by_source(batch)
+        begun = [self._begin(group) for group in groups[:IMAGES]]
+        for number, group in enumerate(groups):
+            slot = self.engine.run.gate.slot(Lane.IMAGE, ("images",), drain=self.engine.run.drain)
+            try:
                 await slot.__aenter__()
-                for job in group:
-                    self.sync.watch.began(job)
-                crawling = begun[number] if number < len(begun) else self._begin(group)
-                nursery.start_soon(self._in_turn, group, slot, crawling, nursery)
+            except Drained:
+                return
+            for job in group:
+                self.sync.watch.began(job)
+            crawling = begun[number] if number < len(begun) else self._begin(group)
+            nursery.start_soon(self._in_turn, group, slot, crawling, nursery)
 
     def _begin(self, group: list[Job]) -> Crawling:
         """From now on blobs that may be wanted here too wait for these images to say so."""
@@ -113,6 +160,8 @@ class Syncing:
             self._record(job, result)
 
     def _record(self, job: Job, result: Result) -> None:
+        if isinstance(result, Drained):  # left for another run
+            return
         if isinstance(result, FastcopyError):
             outcome = Outcome(job, "failed", error=result)
             self.engine.run.emit(ImageFailed("", f"{job.source}: {result}", result.slug, result.side))
@@ -176,6 +225,9 @@ class Syncing:
         return SyncReport(
             outcomes=tuple(self.outcomes.get(job) or Outcome(job, untouched) for job in self.found.jobs),
             failures=tuple(self.found.failures),
+            pruned=tuple(self.pruned.deleted),
+            spared=tuple(self.pruned.spared),
+            unpruned=tuple(self.pruned.failures),
             bytes_read=meters.bytes_in,
             bytes_written=meters.bytes_out,
             bytes_copied=meters.copied.bytes,
@@ -214,23 +266,10 @@ def copy_options(base: CopyOptions, settings: Settings) -> CopyOptions:
 
 
 def _with_companions(base: CopyOptions, settings: Settings) -> CopyOptions:
-    """What is copied beside the image: None leaves the command line's choice, the types are the list's if it has any."""
+    """What is copied beside the image: None leaves the command line's choice, the list's types win if it has any."""
     return replace(
         base,
         referrers=base.referrers if settings.referrers is None else settings.referrers,
         referrer_types=settings.referrer_types or base.referrer_types,
         digest_tags=base.digest_tags if settings.digest_tags is None else settings.digest_tags,
     )
-
-
-#: Settings that no code obeys yet, and their names in the configuration.
-_NOT_YET: Final = {
-    "prune": "prune",
-}
-
-
-def refuse(settings: Settings, where: str) -> None:
-    """Raise Unsupported for a setting that would be ignored."""
-    for field_name, shown in _NOT_YET.items():
-        if getattr(settings, field_name):
-            raise Unsupported(f"{where}: {shown} is not supported by this version; it copies tags and leaves the rest")

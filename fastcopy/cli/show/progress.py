@@ -58,6 +58,7 @@ class Progress:
     meters: Meters | None = None
     images: int = 0  #: of a run of many; 0: a single one
     images_done: int = 0
+    listing: int = 0  #: places whose images are not known yet
     _speeds: dict[str, Speed] = field(default_factory=dict)
 
     def event(self, event: Event) -> None:
@@ -65,7 +66,7 @@ class Progress:
         if isinstance(event, CopyStarted):
             self.meters = event.meters
         elif isinstance(event, SyncPlanned):
-            self.images = event.images
+            self.images, self.listing = event.images, event.listing
         elif isinstance(event, SyncedImage):
             self.images_done += 1
         elif isinstance(event, BlobStarted):
@@ -104,11 +105,14 @@ class Progress:
         """The estimate in words; of many images the blobs of those not begun are not known yet."""
         if self.eta is None:
             return []
-        return [f"{'at least ' if self.images_done < self.images else ''}{seconds(self.eta)} left"]
+        more = self.listing or self.images_done < self.images
+        return [f"{'at least ' if more else ''}{seconds(self.eta)} left"]
 
     @property
     def of_many(self) -> list[str]:
         """How many images of many are done, in words."""
+        if self.listing:
+            return [f"{self.images_done} of {self.images} images so far"]
         return [f"{self.images_done} of {self.images} images"] if self.images else []
 
     def blob_eta(self, meter: BlobMeter) -> float | None:
