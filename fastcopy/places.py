@@ -181,6 +181,12 @@ async def _storage_source(hosts: Hosts, ref: StorageRef) -> Source:
     return StorageSource(ref)
 
 
+async def _storage_destination(hosts: Hosts, ref: StorageRef) -> Destination:
+    from fastcopy.transports.storage.target import StorageDestination
+
+    return await _initialized(ref, lambda: StorageDestination(ref))
+
+
 def _daemon(hosts: Hosts) -> Daemon:
     from fastcopy.transports._daemon_api import Daemon
 
@@ -239,5 +245,6 @@ DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "oci": _oci_destination,
     "oci-archive": _oci_archive_destination,
     "docker-archive": _docker_archive_destination,
+    "containers-storage": _storage_destination,
     "docker-daemon": _daemon_destination,
 }

@@ -128,3 +128,38 @@ def policy_scopes(ref: StorageRef) -> list[str]:
             scopes.append(store + name)
             name = name.rpartition("/")[0]
     return [*scopes, store, f"[{place.root}]"]
+
+
+#: Options of storage.conf that change what layers look like on the disk.
+_FORMATS: Final = ("mount_program", "force_mask", "ignore_chown_errors", "use_composefs")
+
+
+def refuse_unwritable(place: Place) -> None:
+    """Raise Unsupported unless layers that are unpacked here are what podman would make of them."""
+    reason = ""
+    if os.geteuid() != 0 or not _whole_machine():
+        reason = "only root of the machine can write one natively"
+    elif os.path.exists("/sys/fs/selinux/enforce"):
+        reason = "layers would need SELinux labels"
+    elif option := next((each for each in _FORMATS if each in _driver_options(place)), ""):
+        reason = f"the option {option} is set"
+    if reason:
+        raise Unsupported(
+            f"cannot write to containers-storage:{place}: {reason}",
+            hint="copy to docker-archive:/dev/stdout and pipe that into podman load",
+        )
+
+
+def _whole_machine() -> bool:
+    """Whether this user namespace is the machine's own."""
+    try:
+        return Path("/proc/self/uid_map").read_text(encoding="ascii").split() == ["0", "0", "4294967295"]
+    except OSError:
+        return False
+
+
+def _driver_options(place: Place) -> set[str]:
+    options = _configured().get("options") or {}
+    tables = [options, options.get(place.driver) or {}]
+    given = {option.partition("=")[0].rpartition(".")[2] for option in place.options}
+    return given | {key for table in tables if isinstance(table, dict) for key, value in table.items() if value}

@@ -74,6 +74,10 @@ class Store:
         self.shelves = [Shelf(root, place.driver) for root in (place.root, *place.additional)]
         with explained("open", place.root):
             os.close(os.open(place.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the records again."""
         for shelf in self.shelves:
             shelf.load()
 

@@ -46,7 +46,7 @@ class Tree:
         """A descriptor of the directory *name*, which stays this object's; *create*: with its missing parents."""
         if self._last[0] != name or self._last[1] < 0:
             fd = self._walk(name, create)
-            self._forget()
+            self.forget()
             self._last = (name, fd)
         return self._last[1]
 
@@ -77,7 +77,8 @@ class Tree:
             for fd in way:
                 os.close(fd)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Keep no directory but the root open: one may have been removed."""
         if self._last[1] >= 0:
             os.close(self._last[1])
         self._last = (b"", -1)
@@ -88,7 +89,7 @@ class Tree:
 
     def close(self) -> None:
         """Give the descriptors back; idempotent."""
-        self._forget()
+        self.forget()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
