@@ -59,7 +59,9 @@ class SyncReport:
 
     outcomes: tuple[Outcome, ...] = ()
     failures: tuple[Failure, ...] = ()
-    pruned: tuple[str, ...] = ()
+    pruned: tuple[str, ...] = ()  #: destination tags that were deleted; in a dry run: that would be
+    spared: tuple[tuple[str, str], ...] = ()  #: what should have been pruned and was left alone, with the reason
+    unpruned: tuple[Failure, ...] = ()
     bytes_copied: int = 0
     bytes_reused: int = 0
     bytes_mounted: int = 0
@@ -91,7 +93,7 @@ class SyncReport:
     @property
     def complete(self) -> bool:
         """Whether everything asked for is there."""
-        return not self.missing and not self.failures
+        return not (self.missing or self.failures or self.unpruned)
 
     def failed_pairs(self) -> str:
         """What is missing, as ``source=destination`` lines that `--list` reads back; errors are comments above them.
@@ -118,13 +120,19 @@ class SyncReport:
                 for each in self.failures
             ],
             "pruned": list(self.pruned),
+            "spared": [{"destination": name, "why": why} for name, why in self.spared],
+            "unpruned": [
+                {"destination": each.source, "error": str(each.error), "class": each.error.slug}
+                for each in self.unpruned
+            ],
         }
 
     def raise_if_incomplete(self) -> None:
         """Raise PartlyDone when something failed; the error itself when nothing else was asked for."""
         if self.complete:
             return
-        errors = [each.error for each in self.failures] + [each.error for each in self.failed if each.error]
+        errors = [each.error for each in (*self.failures, *self.unpruned)]
+        errors += [each.error for each in self.failed if each.error]
         if len(errors) == 1 and len(self.outcomes) + len(self.failures) == 1:
             raise errors[0]
         raise PartlyDone("Sync failed due to previous reported error(s) for one or more images")

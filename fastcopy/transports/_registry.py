@@ -261,6 +261,15 @@ def read_deleted(response: Response, name: str) -> None:
         raise error_from(response, what=f"deleting {name}")
 
 
+def read_whether_deleted(response: Response, name: str) -> bool:
+    """Whether it is gone now; False where it is not there, or is not deleted by such a reference (by tag)."""
+    if response.status in (400, 404, 405, 501):
+        return False
+    if response.status not in (200, 202, 204):
+        raise error_from(response, what=f"deleting {name}")
+    return True
+
+
 class _Tags(msgspec.Struct):
     tags: list[str] | None = None
 

@@ -345,6 +345,12 @@ async def delete_image(registry: Registry, ref: DockerRef) -> None:
     ask.read_deleted(response, str(ref))
 
 
+async def delete_reference(repository: RegistrySource, reference: str) -> bool:
+    """Delete a tag, or a manifest by its digest (end-9); False where the registry does not do that, or has it not."""
+    response = await repository.registry.client.request(ask.delete_manifest(repository.repo, reference))
+    return ask.read_whether_deleted(response, f"{reference} of {repository.place}")
+
+
 async def ping(registry: Registry) -> None:
     """GET /v2/ (end-1) with the credentials there are; raises NeedsLogin or Denied when they do not do."""
     response = await registry.client.request(ask.check_api(registry.client.host.api))

@@ -271,15 +271,6 @@ images:
     assert_complete(place.destination, f"{to}/i0", made, "v1")
 
 
-def test_what_a_configuration_asks_in_vain_is_refused_by_name(place: Place) -> None:
-    """Pruning is not ignored."""
-    for key in ("prune",):
-        text = f'fastcopy: 1\nimages:\n  - {{from: r.lan/a, tags: ["1"], to: s.lan/a, {key}: true}}\n'
-        ran = place.sync("--config", place.file(text, "sync.yaml"))
-        assert ran.code == 9
-        assert f"{key} is not supported" in ran.fatal
-
-
 def test_converted_lists_copy_the_same(place: Place) -> None:
     """``convert`` prints a configuration whose run does what the list's would."""
     base, to = fresh("list/a"), fresh("list/b")

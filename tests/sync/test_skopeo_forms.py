@@ -183,7 +183,7 @@ def test_the_digest_file_has_a_line_per_image(place: Place) -> None:
         (["--list=x", "--config=y"], "--list and --config exclude each other"),
         (["--list=x", "--src=docker"], "--src is for --src and --dest"),
         (["--list=/nowhere/x"], "/nowhere/x: No such file or directory"),
-        (["--src=docker", "--dest=docker", "--prune", "a", "b"], "--prune is not supported"),
+        (["--src=docker", "--dest=docker", "--prune", "a", "b"], "--prune deletes only where a configuration says"),
     ],
 )
 def test_wrong_arguments_are_told_before_anything_is_contacted(place: Place, words: list[str], said: str) -> None:
