@@ -98,7 +98,9 @@ class ImageCopy:
             from fastcopy.transfer.companions import refuse_alone
 
             refuse_alone(self)
-        if len(groups := by_form(self.aboard)) > 1:
+        if not (groups := by_form(self.aboard)):
+            return
+        if len(groups) > 1:
             self._crawling.one_less()
             self.grouped = True
             for targets in groups:
