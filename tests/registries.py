@@ -235,8 +235,13 @@ def certificates_in(base: Path) -> Certificates:
 
 
 @contextlib.contextmanager
-def docker_registry(base: Path, flavour: Flavour = "plain", **extra: Any) -> Iterator[Registry]:
-    """Debian's docker-registry on a free port, deletes enabled; `extra` replaces whole sections of its settings."""
+def docker_registry(
+    base: Path, flavour: Flavour = "plain", *, program: str = "docker-registry", **extra: Any
+) -> Iterator[Registry]:
+    """Debian's docker-registry on a free port, deletes enabled; `extra` replaces whole sections of its settings.
+
+    *program*: another build of the same registry, such as version 3.
+    """
     base.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         certificates = certificates_in(base) if flavour != "plain" else None
@@ -247,7 +252,7 @@ def docker_registry(base: Path, flavour: Flavour = "plain", **extra: Any) -> Ite
         storage = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="registry-", dir=base)))
         config = _docker_config(storage, flavour, certificates, tokens) | extra
         log_file = storage / "server.log"
-        process = stack.enter_context(_daemon(config, storage / "config.json", log_file))
+        process = stack.enter_context(_daemon(program, config, storage / "config.json", log_file))
         host = f"127.0.0.1:{_port_of(process, log_file)}"
         yield Registry("docker-registry", flavour, host, certificates, tokens, storage, log_file, process.pid)
 
@@ -294,12 +299,12 @@ def _docker_config(
 
 
 @contextlib.contextmanager
-def _daemon(config: dict[str, Any], path: Path, log_file: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _daemon(program: str, config: dict[str, Any], path: Path, log_file: Path) -> Iterator[subprocess.Popen[bytes]]:
     path.write_text(json.dumps(config))  # JSON is YAML
     with log_file.open("wb") as log:
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "OTEL_TRACES_EXPORTER": "none"}
         process = subprocess.Popen(
-            ["docker-registry", "serve", str(path)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+            [program, "serve", str(path)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
         )
     try:
         yield process

@@ -7,7 +7,7 @@ Law 2: the calls come from the loop; they return at once and never raise. What s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class OpenUpload:
     host: str
     place: str
     digest: Digest
-    location: str
+    location: str = field(repr=False)  #: may be a capability
     offset: int
-    state: bytes
+    state: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Registry:
     name: str
     client: Client
     manners: Manners = field(init=False)
+    stumbled: set[str] = field(default_factory=set)  #: uploads that did not stand where their status said
 
     def __post_init__(self) -> None:
         self.manners = manners_of(self.name)
@@ -224,12 +225,21 @@ class PushedUpload(Upload):
         if response.status == 401:
             raise self._lost("the token expired during the upload", 401)
         if response.status == 416 and self._resumable and self.offset:
-            raise self._lost("the upload does not stand where its last part ended", 416)
+            raise self._out_of_step()
         if response.status >= 400 and self._registry.refused(response.status, self._style, self._what.size):
             raise UploadLost(
                 f"{self._registry.name} refuses this way of uploading ({response.status}), trying another",
                 status=response.status,
             )
+
+    def _out_of_step(self) -> UploadLost:
+        """Asked again once: a connection that broke may still have been read from. Twice, the status is not true."""
+        path = self._location.target.partition("?")[0]
+        error = self._lost("the upload does not stand where its last part ended", 416)
+        if path in self._registry.stumbled:
+            error.again = Again.FRESH
+        self._registry.stumbled.add(path)
+        return error
 
     def _lost(self, why: str, status: int) -> UploadLost:
         error = UploadLost(f"{self._registry.name}: {why}", status=status)
