@@ -181,6 +181,7 @@ SYNC = (
 )  # fmt: skip
 
 _FORMAT = Kind("FORMAT", go.OneOf("native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping"))
+_PRUNE = Kind("", go.OneOf("listed", "even-empty"), alone="listed")
 _LATER = "this version copies what it is asked for once"
 OWN_FROM = (
     Flag("config-format", _FORMAT, "the FORMAT of the file, where it cannot be told: native, skopeo, list, "
@@ -205,8 +206,8 @@ OWN_SYNC = (
     Flag("no-journal", BOOL, "keep no journal; an interrupted run starts its unfinished blobs anew", ours=True),
     Flag("plan", STRING, "execute a saved plan", shown="FILE", ours=True,
          refused="plans cannot be saved yet; --dry-run shows what would be copied"),
-    Flag("prune", BOOL, "delete destination tags that left the source", ours=True,
-         refused="nothing is ever deleted at a destination; use `delete`"),
+    Flag("prune", _PRUNE, "delete destination tags that left the source, in repositories whose entries all say `prune: "
+         "true`; --prune=even-empty also where no tag is selected any more", ours=True),
     Flag("watch", DURATION, "run again every INTERVAL", shown="INTERVAL", ours=True, refused=_LATER),
 )  # fmt: skip
 
