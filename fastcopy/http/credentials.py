@@ -16,11 +16,13 @@ from functools import cached_property
 from pathlib import Path
 
 from fastcopy.errors import AuthError, BadConfig, FastcopyError, Unsupported
-from fastcopy.http import authfile, helpers
 from fastcopy.http.authfile import HUB_KEY, Ask, AuthFile
 from fastcopy.http.conffile import section
 from fastcopy.http.registries import AUTH_FILES
 from fastcopy.options import Credentials
+
+from fastcopy.http import authfile, helpers
+from fastcopy.http.home import home_directory
 
 #: A helper that failed is not asked again for this many seconds: hundreds of repositories may want to know.
 FAILURE_PAUSE = 5.0
@@ -38,7 +40,7 @@ class CredentialStore:
         home: Path | None = None,
     ) -> None:
         self._environ = environ
-        self._home = home or Path(environ.get("HOME") or Path.home())
+        self._home = home or home_directory(environ)
         self._sources = helpers
         named = environ.get("REGISTRY_AUTH_FILE")
         self._named = path or (Path(named) if named else None)

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastcopy.errors import PolicyRefused
-from fastcopy.http import certs, noproxy, registries
 from fastcopy.http.certs import CertFiles, TlsDetails
 from fastcopy.http.realm import same_host
 from fastcopy.http.registries import Endpoint, RegistriesConf
 from fastcopy.http.wire import Origin, Proxy, Url
 from fastcopy.options import Credentials, HostOptions, HttpVersion
+
+from fastcopy.http import certs, noproxy, registries
+from fastcopy.http.home import home_directory
 
 if TYPE_CHECKING:
     from fastcopy.http.credentials import CredentialStore
@@ -84,7 +86,7 @@ class HostTable:
     ) -> None:
         self._options = options
         self._environ = environ
-        self._home = home or Path(environ.get("HOME") or Path.home())
+        self._home = home or home_directory(environ)
         self._proxies = noproxy.from_environment(environ)
         self._known: dict[tuple[str, bool, bool], HostAccess] = {}
 

@@ -15,6 +15,8 @@ from typing import Any
 from fastcopy.errors import BadConfig, PolicyRefused
 from fastcopy.http.conffile import parse_json, read_text
 
+from fastcopy.http.home import home_directory
+
 #: Requirement types and the fields each may have besides ``type``.
 REQUIREMENTS: dict[str, frozenset[str]] = {
     "insecureAcceptAnything": frozenset(),
@@ -77,7 +79,7 @@ def load(path: Path | None = None, *, environ: Mapping[str, str] = os.environ, h
 
 def places(environ: Mapping[str, str], home: Path | None = None) -> Iterator[Path]:
     """Where policy.json is looked for, in order."""
-    home = home or Path(environ.get("HOME") or Path.home())
+    home = home or home_directory(environ)
     yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers/policy.json"
     yield Path("/etc/containers/policy.json")
     yield Path("/usr/share/containers/policy.json")

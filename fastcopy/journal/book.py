@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import trio
-
 from fastcopy.descriptor import Digest
-from fastcopy.journal import places, schema
-from fastcopy.journal.database import Unusable, Writer, connect
 from fastcopy.transfer.notes import Notes, OpenUpload, Recoded
+
+from fastcopy.journal import places, schema
+from fastcopy.journal.database import Unusable, Writer, connect, unusable
 
 Tell = Callable[[str], None]
 _Blob = tuple[str, Digest]  #: host and digest
@@ -231,7 +231,7 @@ class Shelf:
         try:
             return self._connection.execute(sql).fetchall()
         except sqlite3.Error as error:
-            raise Unusable(f"it is damaged: {error}", damaged=True) from None
+            raise unusable(error) from None
 
     def places_of(self, blobs: Sequence[_Blob]) -> list[tuple[_Blob, str]]:
         """Where *blobs* once were, by a connection of its own; nothing when that cannot be learnt."""

@@ -35,6 +35,17 @@ class Unusable(Exception):
         self.damaged = damaged
 
 
+#: What sqlite says of a file that is not what it should be; everything else (no room, no right, busy) is not its fault.
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def unusable(error: sqlite3.Error) -> Unusable:
+    """What *error* means for the file."""
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
+        return Unusable(f"it is damaged: {_words(error)}", damaged=True)
+    return Unusable(_words(error))
+
+
 def connect(path: Path, schema: str, *, wal: bool) -> sqlite3.Connection:
     """Open *path*, made with mode 0600 if it is new; raises Unusable."""
     fresh = not path.exists()
@@ -56,9 +67,6 @@ def connect(path: Path, schema: str, *, wal: bool) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, schema: str, *, wal: bool) -> None:
     try:
-        # NORMAL: a process that is killed loses nothing, a machine that loses power the last moments.
-        connection.execute(f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}")
-        connection.execute("PRAGMA synchronous=NORMAL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         if not version and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
@@ -71,10 +79,12 @@ def _prepare(connection: sqlite3.Connection, schema: str, *, wal: bool) -> None:
             )
         elif (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise Unusable(f"it is damaged: {found}", damaged=True)
-    except sqlite3.OperationalError as error:
-        raise Unusable(_words(error)) from None
-    except sqlite3.DatabaseError as error:
-        raise Unusable(f"it is damaged: {_words(error)}", damaged=True) from None
+        # Only now: what is not ours is not changed.
+        connection.execute(f"PRAGMA journal_mode={'WAL' if wal else 'DELETE'}")
+        # NORMAL: a process that is killed loses nothing, a machine that loses power the last moments.
+        connection.execute("PRAGMA synchronous=NORMAL")
+    except sqlite3.Error as error:
+        raise unusable(error) from None
 
 
 def _create(connection: sqlite3.Connection, schema: str) -> None:
