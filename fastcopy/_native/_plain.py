@@ -65,7 +65,7 @@ class Rate:
             self._refill()
             self._rate = value
 
-    def _take(self, want: int) -> tuple[int, float]:
+    def take(self, want: int) -> tuple[int, float]:
         """Bytes allowed now, or 0 and the seconds to wait."""
         with self._lock:
             self._refill()
@@ -330,7 +330,7 @@ class Pump:
         while done < len(into) and inlet.remaining:
             want = len(into) - done
             if self._rate:
-                want, pause = self._rate._take(want)
+                want, pause = self._rate.take(want)
             if not want:
                 break
             try:

@@ -105,6 +105,7 @@ cdef extern from "csrc/pump.h" nogil:
         uint64_t burst
     void fc_rate_init(fc_rate *r, uint64_t rate, uint64_t burst)
     void fc_rate_set(fc_rate *r, uint64_t rate, uint64_t burst)
+    size_t fc_rate_take(fc_rate *r, size_t want, uint64_t *wait_ns)
 
     ctypedef struct fc_digester:
         void (*update)(void *state, const void *data, size_t n) noexcept nogil

@@ -167,6 +167,8 @@ class Rate:
 
     @bytes_per_second.setter
     def bytes_per_second(self, value: int) -> None: ...
+    def take(self, count: int) -> tuple[int, float]:
+        """How many of *count* bytes may pass now, and, when none, after how many seconds some may."""
 
 class Pump:
     """Moves one blob, or one chunk of it, to all *outlets*.

@@ -59,6 +59,11 @@ cdef class Rate:
         cdef uint64_t rate = size_of(value, "bytes_per_second")
         fc_rate_set(&self.c, rate, self.burst_for(rate))
 
+    def take(self, count):
+        cdef uint64_t wait = 0
+        cdef size_t got = fc_rate_take(&self.c, size_of(count, "count"), &wait)
+        return got, wait / 1e9
+
 
 cdef class Pump:
     """Moves one blob; see the stub for the contract."""

@@ -5,7 +5,8 @@ Refuses to know the event loop: what is ready is handed to an outlet, or to a fu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from fastcopy import codecs
@@ -34,9 +35,10 @@ class Inflow:
         rate: Rate | None,
     ) -> None:
         self._what, self._encoder, self._send, self._stall = what, encoder, send, stall
+        self._rate, self._stopped = rate, threading.Event()
         self.outlet = outlet
         self._source, self._diff, self._new = Hasher(what.digest.algorithm), Hasher(), Hasher()
-        self._pump = Pump([outlet], -1, hasher=self._new, stall=stall, rate=rate)
+        self._pump = Pump([outlet], -1, hasher=self._new, stall=stall)
         self._decoder: codecs.Decoder | None = None
         self._room = bytearray(PIECE)
 
@@ -56,6 +58,11 @@ class Inflow:
         return Digest(f"sha256:{self._new.hexdigest()}")
 
     @property
+    def annotations(self) -> Mapping[str, str]:
+        """What the new blob's descriptor has to say, once it is finished."""
+        return self._encoder.annotations
+
+    @property
     def size(self) -> int:
         """Bytes of the new blob."""
         return self._new.length
@@ -67,6 +74,7 @@ class Inflow:
 
     def stop(self) -> None:
         """End whoever works here within milliseconds; any thread."""
+        self._stopped.set()
         self._pump.stop()
 
     def close(self) -> None:
@@ -105,6 +113,7 @@ class Inflow:
 
     def take(self, data: bytes) -> None:
         """The next bytes of the source; raises IntegrityError, and what the destination raises."""
+        self._spend(len(data))
         self._source.update(data)
         if self._decoder is None:
             self._decoder = codecs.decoder(codecs.sniff(data))
@@ -115,6 +124,14 @@ class Inflow:
                     self._give(made)
         except FastcopyError as error:
             raise self._named(error) from None
+
+    def _spend(self, count: int) -> None:
+        """Wait until the run's bandwidth has room for *count* bytes that were read."""
+        while self._rate is not None and count > 0 and not self._stopped.is_set():
+            passed, seconds = self._rate.take(count)
+            count -= passed
+            if not passed:
+                self._stopped.wait(seconds)
 
     def _give(self, data: bytes) -> None:
         report = self._pump.feed(data)
