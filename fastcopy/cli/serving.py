@@ -32,7 +32,7 @@ async def run(call: Call) -> int:
 
 def config_of(call: Call) -> ServeConfig:
     """The registry that the flags describe; raises UsageError."""
-    from fastcopy.serve import Account, ServeConfig
+    from fastcopy.serve import Account, Behaviour, ServeConfig
 
     parsed = call.parsed
     refuse(parsed)
@@ -50,4 +50,7 @@ def config_of(call: Call) -> ServeConfig:
         tls_key=parsed.get("tls-key"),
         accounts=accounts,
         read_only=parsed.get("read-only", False),
+        behaviour=Behaviour(
+            keep_alive=not parsed.get("close-connections", False), connections=parsed.get("max-connections", 0)
+        ),
     )

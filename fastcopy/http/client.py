@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from fastcopy.errors import ProtocolBroken
+from fastcopy.errors import ProtocolBroken, TooManyConnections
 from fastcopy.http.auth import Attempt, Authority
 from fastcopy.http.lease import BodyLease, UploadLease
 from fastcopy.http.multiplex import Multiplex
@@ -23,12 +23,15 @@ from fastcopy.http.over_h1 import Judge, OverH1
 from fastcopy.http.pacing import FREE, Turn, Turns, tell
 from fastcopy.http.reach import Reach
 from fastcopy.http.redirect import REDIRECT_LIMIT, next_request
+from fastcopy.http.roads import Roads
 from fastcopy.http.terms import Terms
 from fastcopy.http.wire import Request, Response
 
 if TYPE_CHECKING:
+    from fastcopy.http.choice import Road
     from fastcopy.http.hosts import HostAccess
     from fastcopy.http.over_h2 import OverH2
+    from fastcopy.http.roads import Facts
     from fastcopy.options import RunOptions
 
 
@@ -42,16 +45,17 @@ class Client:
         run: RunOptions,
         trace: Callable[[str], None] | None = None,
         turns: Turns | None = None,
+        facts: Callable[[], Facts] | None = None,
     ) -> None:
         self.host = host
         self._turns = turns
-        self.bodies: Literal["1.1", "2"] = "2" if host.http == "2" else "1.1"  #: which HTTP carries blobs; settable
         self.requests = 0  #: heads sent so far; redirects and token requests count
         self._terms = Terms(host.user_agent, run.stall, trace)
         self._reach = Reach(host, run.connect_timeout)
         self._authority = Authority(host)
         self._multiplex = Multiplex(self._reach, host.http)
-        self._h1 = OverH1(self._reach, self._terms, self._multiplex.closes)
+        self._roads = Roads(host.http, self._reach, facts)
+        self._h1 = OverH1(self._reach, self._terms, self._multiplex.closes, self._roads)
         self._h2: OverH2 | None = None
 
     async def __aenter__(self) -> Client:
@@ -99,11 +103,17 @@ class Client:
         self, request: Request, authorization: str | None, length: int | None, judge: Judge
     ) -> UploadLease:
         self.requests += 1
-        if self.bodies == "2":
-            lease = await self._over_h2().upload(request, authorization, length, judge)
-            if lease is not None:
-                return lease
-        return await self._h1.upload(request, authorization, length, judge)
+        under_way = self._roads.begin(request.url.origin)
+        lease = None
+        try:
+            if under_way.road != "1.1":  # a body that goes up has a connection of its own, also where others share one
+                lease = await self._over_h2().upload(request, authorization, length, judge)
+            lease = lease or await self._h1.upload(request, authorization, length, judge)
+        except BaseException:
+            under_way.given_up()
+            raise
+        under_way.lent(lease, length)
+        return lease
 
     async def _turn(self, request: Request) -> Turn:
         """Permission to send *request*: the registry's requests are counted, those to storage behind it are not."""
@@ -167,17 +177,47 @@ class Client:
         return answer
 
     async def _exchange(self, request: Request, authorization: str | None, lend: bool) -> Response | BodyLease:
-        """Over the road that suits it."""
+        """Over the road that suits it; at once over another where the first one turned out too narrow."""
         self.requests += 1
+        send = self._lend if lend else self._ask
+        road = self._roads.of(request.url.origin).road
+        try:
+            return await send(request, authorization)
+        except TooManyConnections:
+            if road == self._roads.of(request.url.origin).road:
+                raise
+        return await send(request, authorization)
+
+    async def _ask(self, request: Request, authorization: str | None) -> Response | BodyLease:
         origin = request.url.origin
-        if self.bodies == "2" if lend else self._multiplex.is_worth_it(origin):
-            answer = await self._over_h2().perform(request, authorization, lend=lend)
+        if self._multiplex.is_worth_it(origin):
+            answer = await self._over_h2().perform(request, authorization)
             if answer is not None:
                 return answer
-        if lend:
-            return await self._h1.perform(request, authorization, lend=True)
         with self._multiplex.counted(origin):
             return await self._h1.perform(request, authorization, lend=False)
+
+    async def _lend(self, request: Request, authorization: str | None) -> Response | BodyLease:
+        under_way = self._roads.begin(request.url.origin)
+        try:
+            answer = await self._over(under_way.road, request, authorization)
+        except BaseException:
+            under_way.given_up()
+            raise
+        if answer is None:
+            under_way.given_up()
+            under_way.choice.without_h2()
+            return await self._lend(request, authorization)
+        if isinstance(answer, Response):
+            under_way.given_up()
+        else:
+            under_way.lent(answer, answer.length)
+        return answer
+
+    async def _over(self, road: Road, request: Request, authorization: str | None) -> Response | BodyLease | None:
+        if road == "1.1":
+            return await self._h1.perform(request, authorization, lend=True)
+        return await self._over_h2().perform(request, authorization, lend=road)
 
     def _over_h2(self) -> OverH2:
         if self._h2 is None:

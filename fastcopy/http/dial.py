@@ -106,8 +106,12 @@ async def _connect(
         if not addresses:
             raise _refused(host)
         sock = await _race(addresses, where)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock, str(sock.getpeername()[0])
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock, str(sock.getpeername()[0])
+        except OSError as error:  # reset before it was used
+            sock.close()
+            raise _cannot(where, [error]) from None
     raise Stalled(f"no connection to {where} within {timeout:g} seconds")
 
 

@@ -43,7 +43,7 @@ S = h2.settings.SettingCodes
 class Stream:
     """One request on a connection, and what has come back so far."""
 
-    __slots__ = ("body", "ended", "failure", "head", "id", "interim", "method", "touched", "wake")
+    __slots__ = ("body", "ended", "failure", "head", "id", "interim", "method", "owed", "paced", "touched", "wake")
 
     def __init__(self, number: int, method: str) -> None:
         self.id = number
@@ -54,6 +54,8 @@ class Stream:
         self.failure: FastcopyError | None = None
         self.interim = 0
         self.touched = False
+        self.paced = False  #: its window is topped up as `H2Link.take` takes the body, not as it comes in
+        self.owed = 0
         self.wake = trio.Event()
 
 
@@ -80,6 +82,7 @@ class H2Link:
         self._reading = False
         self._writing = trio.Lock()
         self._dead = False
+        self._owed = 0  #: of the connection's window, for bodies of paced streams
         self.conn = _connection(stream_window, connection_window)
         self._out += self.conn.data_to_send()
 
@@ -167,6 +170,17 @@ class H2Link:
 
     async def _more(self, stream: Stream, have: int, stall: float) -> None:
         await self.until(stream, lambda: stream.ended or len(stream.body) > have, stall)
+
+    def take(self, stream: Stream) -> bytes:
+        """What has come of the body of a paced stream; the server may send as much again."""
+        piece = bytes(stream.body)
+        stream.body.clear()
+        if stream.owed >= STREAM_WINDOW // 4 and not (stream.ended or stream.failure or self._dead):
+            with suppress(LinkLost):  # `until` reports it
+                self.conn.increment_flow_control_window(stream.owed, stream.id)
+                self.push()
+            stream.owed = 0
+        return piece
 
     def forget(self, stream: Stream) -> None:
         """The request is over; a stream that has not ended is reset. Safe at any time."""
@@ -300,8 +314,16 @@ class H2Link:
             stream.wake.set()
 
     def _data(self, event: h2.events.DataReceived, stream: Stream | None) -> None:
-        with suppress(h2.exceptions.StreamClosedError):
-            self.conn.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+        flow = event.flow_controlled_length or 0
+        if stream is not None and stream.paced:
+            stream.owed += flow
+            self._owed += flow
+            if self._owed >= CONNECTION_WINDOW // 4:  # the connection is for all: a slow reader holds up itself alone
+                self.conn.increment_flow_control_window(self._owed)
+                self._owed = 0
+        else:
+            with suppress(h2.exceptions.StreamClosedError):
+                self.conn.acknowledge_received_data(flow, event.stream_id)
         if stream is not None:
             stream.body += event.data or b""
             stream.wake.set()

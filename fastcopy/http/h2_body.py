@@ -93,7 +93,7 @@ class H2Body(BodyLease):
             self._reconcile(self.inlet)
             await self._lane.flush(self._stall)
         self._lane.forget(self._stream)
-        self._over()
+        self._over(whole=True)
         self._done(self._lane)
 
     def _reconcile(self, inlet: Inlet) -> None:
@@ -111,6 +111,30 @@ class H2Body(BodyLease):
         self._over()
         self._lane.link.reclaim()
         self._lane.close()
+
+
+class SharedBody(BodyLease):
+    """A response body on a connection that carries other streams too: read from the loop, never lent."""
+
+    def __init__(self, over: H2Link, stream: Stream, response: Response, stall: float) -> None:
+        assert stream.head is not None
+        super().__init__(response, stream.head.length)
+        self._over_h2, self._stream, self._stall = over, stream, stall
+
+    async def read_some(self) -> bytes:
+        stream = self._stream
+        await self._over_h2.until(stream, lambda: stream.ended or stream.body, self._stall)
+        return self._over_h2.take(stream)
+
+    async def settle(self, report: Report | None = None) -> None:
+        self._end(whole=self._stream.ended and not self._stream.body)
+
+    def close(self) -> None:
+        self._end(whole=False)
+
+    def _end(self, *, whole: bool) -> None:
+        self._over(whole=whole)
+        self._over_h2.forget(self._stream)
 
 
 class H2Upload(UploadLease):
@@ -161,7 +185,9 @@ class H2Upload(UploadLease):
     async def finish(self, report: Report | None = None) -> Response:
         try:
             complete = await self._end()
-            return await self._answer(complete)
+            response = await self._answer(complete)
+            self._over(whole=200 <= response.status < 300)
+            return response
         except BaseException:
             self.close()
             raise

@@ -23,7 +23,23 @@ if TYPE_CHECKING:
 LAST_WORDS = 2.0
 
 
-class BodyLease:
+class Lease:
+    """What every body on loan tells when it is over."""
+
+    turn: Turn | None = None  #: the request is in flight until then
+    ended: Callable[[bool], None] | None = None  #: told once, then, whether all of it was taken
+    connecting: float | None = None  #: seconds it took to connect for this body; None: a link was there
+    kept = True  #: whether the connection outlived the body
+
+    def _over(self, *, whole: bool = False) -> None:
+        if self.turn is not None:
+            self.turn.over()
+        ended, self.ended = self.ended, None
+        if ended is not None:
+            ended(whole)
+
+
+class BodyLease(Lease):
     """A response whose body a pump will read through `inlet` (200 and 206), or that has none to lend.
 
     `inlet` is None when the body cannot be lent (chunked, no length, TLS in TLS: use `read_some`) and for every other
@@ -31,7 +47,6 @@ class BodyLease:
     """
 
     inlet: Inlet | None = None
-    turn: Turn | None = None  #: the request is in flight until the body is over
 
     def __init__(self, response: Response, length: int | None = 0) -> None:
         self.response = response
@@ -53,15 +68,9 @@ class BodyLease:
     def close(self) -> None:
         """Drop the connection at once."""
 
-    def _over(self) -> None:
-        if self.turn is not None:
-            self.turn.over()
 
-
-class UploadLease(ABC):
+class UploadLease(Lease, ABC):
     """A request whose body a pump will write through `outlet`; None when it cannot be lent: use `send`."""
-
-    turn: Turn | None = None  #: the request is in flight until it is answered or given up
 
     @property
     @abstractmethod
@@ -80,10 +89,6 @@ class UploadLease(ABC):
     def close(self) -> None:
         """Give up; the connection is dropped."""
 
-    def _over(self) -> None:
-        if self.turn is not None:
-            self.turn.over()
-
 
 class H1Body(BodyLease):
     """A body on an HTTP/1.1 exchange."""
@@ -95,6 +100,7 @@ class H1Body(BodyLease):
         self._stall = stall
         self._done = done
         self._read = False
+        self.connecting = exchange.link.took if exchange.link.is_fresh() else None
         if length is not None and exchange.link.lendable:
             from fastcopy._native import Inlet
 
@@ -114,7 +120,8 @@ class H1Body(BodyLease):
             self.close()
             return
         self._exchange.link.reclaim()
-        self._over()
+        self.kept = self._exchange.keepable
+        self._over(whole=True)
         self._done(self._exchange)
 
     def close(self) -> None:
@@ -143,6 +150,7 @@ class H1Upload(UploadLease):
         self._sent = 0
         self._lost: FastcopyError | None = None
         self._outlet: Outlet | None = None
+        self.connecting = exchange.link.took if exchange.link.is_fresh() else None
 
     @property
     def outlet(self) -> Outlet | None:
@@ -164,7 +172,10 @@ class H1Upload(UploadLease):
     async def finish(self, report: Report | None = None) -> Response:
         try:
             await self._receive()
-            return await self._finish(self._exchange)
+            response = await self._finish(self._exchange)
+            self.kept = self._exchange.keepable
+            self._over(whole=200 <= response.status < 300)
+            return response
         except BaseException:
             self.close()
             raise

@@ -60,6 +60,8 @@ class Link:
         self.proxy_authorization = ""
         self.uses = 0  #: exchanges that ended well on this link
         self.idle_since = 0.0
+        self.took = 0.0  #: seconds that connecting took, proxy and TLS included
+        self.on_close: Callable[[Link], None] | None = None
         self._fd = sock.fileno()
         self._lent = False
         self._closed = False
@@ -157,6 +159,15 @@ class Link:
             return True
         return True
 
+    def seems_alive(self) -> bool:
+        """Whether the other side still holds the connection, without taking anything in: also while it is in use."""
+        try:
+            return not self._closed and bool(socket.socket.recv(self.sock, 1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def lend(self) -> socket.socket | ssl.SSLSocket:
         """Hand the raw socket to a pump; exclusive until `reclaim`. Raises LinkBusy."""
         self._check()
@@ -175,6 +186,8 @@ class Link:
         trio.lowlevel.notify_closing(self._fd)
         with contextlib.suppress(OSError):
             self.sock.close()
+        if self.on_close is not None:
+            self.on_close(self)
 
     def _check(self) -> None:
         if self._lent:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from fastcopy.http.reach import H1, H2, Reach
+from fastcopy.http.reach import H1, H2, LANE, Reach
 
 if TYPE_CHECKING:
     from fastcopy.http.h2 import H2Link
@@ -58,7 +58,7 @@ class Multiplex:
         """Whether a metadata request to *origin* should look for an HTTP/2 connection at all."""
         if not self._may(origin):
             return False
-        if self.asked == "2":
+        if self.asked == "2" or self._reach.settled(origin) in self._reach.sparing:
             return True
         if self._reach.pool.has(self._reach.key(origin, H1)):
             return False
@@ -121,7 +121,7 @@ class Multiplex:
         return made
 
     def _lane_key(self, origin: Origin) -> tuple[Origin, str]:
-        return self._reach.settled(origin), "lane"
+        return self._reach.settled(origin), LANE
 
     def keep(self, over: H2Link) -> None:
         """A lane is free again."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from fastcopy.errors import LinkLost, Stalled
 from fastcopy.http.h1 import Exchange
 from fastcopy.http.lease import BodyLease, H1Body, H1Upload, UploadLease
 from fastcopy.http.reach import Reach
+from fastcopy.http.roads import Roads
 from fastcopy.http.terms import Fields, Terms, body_limit, length_field, repeatable, response_of
 from fastcopy.http.wire import Origin, Request, Response
 
@@ -18,9 +20,10 @@ Judge = Callable[[Response], Awaitable[Response]]
 class OverH1:
     """The HTTP/1.1 road to everything one client talks to."""
 
-    def __init__(self, reach: Reach, terms: Terms, closes: Callable[[Origin], None]) -> None:
+    def __init__(self, reach: Reach, terms: Terms, closes: Callable[[Origin], None], roads: Roads) -> None:
         self._reach = reach
         self._terms = terms
+        self._roads = roads
         self._closes = closes  #: told of every link that the server does not let live
 
     async def perform(self, request: Request, authorization: str | None, *, lend: bool) -> Response | BodyLease:
@@ -59,6 +62,7 @@ class OverH1:
             head = self._head(exchange, request, authorization, len(request.body or b""))
             await exchange.send(*head, request.body, self._terms.stall)
             await exchange.receive_head(request.patience)
+            self._heard(exchange)
             if lend and exchange.head.status in (200, 206):
                 return self._lease(exchange, request, started)
             return await self._whole(exchange, request, started)
@@ -68,6 +72,12 @@ class OverH1:
         except BaseException:
             exchange.drop()
             raise
+
+    def _heard(self, exchange: Exchange) -> None:
+        """What the status says of the server's limits."""
+        link = exchange.link
+        others = partial(self._reach.others, link.origin, link) if link.is_fresh() else None
+        self._roads.of(link.origin).answered(exchange.head.status, others)
 
     def _head(
         self, exchange: Exchange, request: Request, authorization: str | None, length: int | None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from fastcopy.errors import LinkLost, ProtocolBroken, Stalled
 from fastcopy.http.h2 import H2Link, Stream
-from fastcopy.http.h2_body import H2Body, H2Upload
+from fastcopy.http.h2_body import H2Body, H2Upload, SharedBody
 from fastcopy.http.lease import BodyLease, UploadLease
 from fastcopy.http.link import Unprocessed, WantsHttp1
 from fastcopy.http.multiplex import Multiplex
@@ -15,6 +16,7 @@ from fastcopy.http.over_h1 import Judge
 from fastcopy.http.terms import Fields, Terms, body_limit, length_field, repeatable, response_of
 from fastcopy.http.wire import Request, Response
 
+Lend = Literal["lane", "shared"]
 #: A server that refuses streams on this many connections in a row is left to the scheduler.
 TRIES = 3
 #: Statuses by which proxies and servers say that they want HTTP/1.1 here (protocol reference 4.6).
@@ -28,9 +30,11 @@ class OverH2:
         self._multiplex = multiplex
         self._terms = terms
 
-    async def perform(self, request: Request, authorization: str | None, *, lend: bool) -> Response | BodyLease | None:
-        """The answer in memory, or with *lend* a lease of a 200 or 206 body on a lane."""
-        pick = self._multiplex.lane if lend else self._multiplex.connection
+    async def perform(
+        self, request: Request, authorization: str | None, *, lend: Lend | None = None
+    ) -> Response | BodyLease | None:
+        """The answer in memory, or a lease of a 200 or 206 body: on a lane, or on a connection shared with others."""
+        pick = self._multiplex.lane if lend == "lane" else self._multiplex.connection
         return await self._tries(request, pick, lambda over: self._perform(over, request, authorization, lend))
 
     async def upload(
@@ -91,20 +95,20 @@ class OverH2:
         return True
 
     async def _perform(
-        self, over: H2Link, request: Request, authorization: str | None, lend: bool
+        self, over: H2Link, request: Request, authorization: str | None, lend: Lend | None
     ) -> Response | BodyLease:
         started = time.monotonic()
         body = request.body
         fields = self._fields(over, request, authorization, len(body or b""))
         stream = over.open(request.method, fields, more=bool(body))
+        stream.paced = lend == "shared"
         kept = False
         try:
             if body:
                 await over.send(stream, body, self._terms.stall, end=True)
             head = await over.receive_head(stream, request.patience)
             if lend and head.status in (200, 206):
-                response = self._response(over, stream, request, started)
-                lease = await H2Body.lend(over, stream, response, self._terms.stall, self._multiplex.keep)
+                lease = await self._lease(over, stream, self._response(over, stream, request, started), lend)
                 kept = True
                 return lease
             return await self._whole(over, stream, request, started)
@@ -117,8 +121,13 @@ class OverH2:
         finally:
             if not kept:
                 over.forget(stream)
-                if lend:
+                if lend == "lane":
                     self._multiplex.keep(over)
+
+    async def _lease(self, over: H2Link, stream: Stream, response: Response, lend: Lend) -> BodyLease:
+        if lend == "shared":
+            return SharedBody(over, stream, response, self._terms.stall)
+        return await H2Body.lend(over, stream, response, self._terms.stall, self._multiplex.keep)
 
     async def _whole(self, over: H2Link, stream: Stream, request: Request, started: float) -> Response:
         assert stream.head is not None

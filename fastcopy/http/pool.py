@@ -65,6 +65,10 @@ class Pool:
         """Whether something idles under *key* (it may turn out dead)."""
         return bool(self._idle.get(key))
 
+    def discard(self, key: Hashable) -> list[Poolable]:
+        """Forget everything under *key*; returns what the caller must close."""
+        return self._idle.pop(key, [])
+
     def give_back(self, link: Poolable) -> list[Poolable]:
         """Keep *link* for the next taker; returns expired ones of the same key, which the caller must close."""
         now = trio.current_time()

@@ -1,19 +1,21 @@
 """How a registry side is reached: which scheme, through which proxy, with which identity, on which kept link.
 
-State in one sentence: one pool of idle links, the scheme that the registry turned out to speak, and whether its
-address is private.
+State in one sentence: one pool of idle links, every open link, the scheme that the registry turned out to speak, and
+whether its address is private.
 Law: credentials, client certificates and a relaxed verification belong to the registry's own host; every other
 origin (redirect target, token server) is a stranger.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
-from fastcopy.errors import CannotConnect, LinkError, LinkLost, TlsRefused
+from fastcopy.errors import CannotConnect, FastcopyError, LinkError, LinkLost, TlsRefused, TooManyConnections
 from fastcopy.http.dial import anywhere, dial, is_private, public_only
 from fastcopy.http.link import Link
 from fastcopy.http.pool import Pool
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 H1 = ("http/1.1",)
 H2 = ("h2", "http/1.1")
+LANE = "lane"  #: HTTP/2 connections for bodies idle under this name
+#: Seconds until a host that takes no further connection is asked again: about as long as a request holds one.
+CROWDED_PAUSE = 0.1
 
 
 class Reach:
@@ -39,6 +44,9 @@ class Reach:
         self._undecided = access.insecure and access.api.scheme == "https"
         self._deciding = trio.Lock()
         self._private: bool | None = None
+        self._open: defaultdict[Origin, set[Link]] = defaultdict(set)
+        self.sparing: set[Origin] = set()  #: origins that take few connections: HTTP/1.1 ones are not kept
+        self.on_crowd: Callable[[Origin], None] = lambda origin: None  #: told when a further connection is refused
 
     def settled(self, origin: Origin) -> Origin:
         """*origin*, or the plain-HTTP origin that the registry turned out to be."""
@@ -86,18 +94,43 @@ class Reach:
 
     async def _dial(self, origin: Origin, alpn: tuple[str, ...]) -> Link:
         home = origin.host == self._access.api.host
-        link = await dial(
-            origin,
-            self._setup(origin) if origin.scheme == "https" else None,
-            proxy=self._access.proxy_for(Url(origin, "/")),
-            timeout=self._timeout,
-            alpn=alpn,
-            allow=anywhere if home or self._private else public_only,
-        )
+        started = trio.current_time()
+        try:
+            link = await dial(
+                origin,
+                self._setup(origin) if origin.scheme == "https" else None,
+                proxy=self._access.proxy_for(Url(origin, "/")),
+                timeout=self._timeout,
+                alpn=alpn,
+                allow=anywhere if home or self._private else public_only,
+            )
+        except (CannotConnect, LinkLost) as error:
+            raise self._judged(error, origin) from None
+        link.took = trio.current_time() - started
         link.key = self.key(origin, alpn)
+        link.on_close = self._open[origin].discard
+        self._open[origin].add(link)
         if home and self._private is None and link.peer:
             self._private = is_private(link.peer)
         return link
+
+    def _judged(self, error: LinkError, origin: Origin) -> FastcopyError:
+        """Refused while others are in use: the host is there, it takes no further connection."""
+        if not self.others(origin):
+            return error
+        self.on_crowd(origin)
+        return TooManyConnections(f"{origin} takes no further connection: {error.message}", retry_after=CROWDED_PAUSE)
+
+    def others(self, origin: Origin, but: Link | None = None) -> bool:
+        """Whether other links to *origin* than *but* are open at both ends."""
+        return any(link is not but and link.seems_alive() for link in self._open[self.settled(origin)])
+
+    def spare(self, origin: Origin) -> None:
+        """*origin* takes few connections: leave it those that are needed."""
+        self.sparing.add(origin)
+        for alpn in (H1[0], LANE):
+            for link in self.pool.discard((self.settled(origin), alpn)):
+                link.close()
 
     def _setup(self, origin: Origin) -> TlsSetup:
         context, identity = self._access.tls_context(origin)
@@ -110,7 +143,7 @@ class Reach:
         link.uses += 1
         if link.uses == 1:
             self.remember(link)
-        if not keep:
+        if not keep or link.origin in self.sparing:
             link.close()
             return
         for expired in self.pool.give_back(link):

@@ -69,6 +69,7 @@ async def _shake(link: Link, tls: TlsSetup, alpn: tuple[str, ...], name: str) ->
     try:
         sock = tls.wrap(link, name, alpn)
     except (ssl.SSLError, ValueError, OSError) as error:
+        _close_what_ssl_made(error)
         raise refused(error, name) from None
     secured = Link(sock, link.origin, peer=link.peer)
     secured.proxy_authorization = link.proxy_authorization
@@ -79,6 +80,16 @@ async def _shake(link: Link, tls: TlsSetup, alpn: tuple[str, ...], name: str) ->
         raise
     secured.alpn = sock.selected_alpn_protocol() or ""
     return secured
+
+
+def _close_what_ssl_made(error: BaseException) -> None:
+    """Of a connection that was reset already ssl takes the socket over, raises, and leaves it open to be collected."""
+    step = error.__traceback__
+    while step is not None:
+        made = step.tb_frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
+        step = step.tb_next
 
 
 async def _drive(sock: ssl.SSLSocket, name: str) -> None:

@@ -55,6 +55,8 @@ class Behaviour:
     chunk_maximum: int = 0  #: a longer PATCH answers 416 (GHCR: 4 MiB); 0: no limit
     referrers: bool = True  #: False: 404 and no OCI-Subject, as docker-registry
     filters: bool = True  #: apply ?artifactType= and say so
+    keep_alive: bool = True  #: False: an HTTP/1.1 connection ends with its first answer (Quay's blobs)
+    connections: int = 0  #: more at once from one address are reset as they come; 0: no limit
     ranges: bool = True  #: False: Range is ignored (pull-through caches)
     deletes: bool = True
     check_references: bool = True  #: a manifest needs its blobs and children (index: children) in the repository

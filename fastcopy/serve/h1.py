@@ -122,8 +122,11 @@ class _ChunkedBody:
 class Conversation:
     """Requests and answers of one connection, in order."""
 
-    def __init__(self, link: Link, handler: Handler, note: Callable[[Record], None], idle: float) -> None:
+    def __init__(
+        self, link: Link, handler: Handler, note: Callable[[Record], None], idle: float, *, keep_alive: bool = True
+    ) -> None:
         self.link = link
+        self._keep_alive = keep_alive
         self.leftover = b""
         self.spoilt = False  #: where the next request begins is not known any more
         self._handler = handler
@@ -158,7 +161,7 @@ class Conversation:
             return await self._refuse(_WRONG_VERSION)
         head = self._head(request)
         body = self._body(parser, request)
-        keep = parser.their_state is not h11.MUST_CLOSE and _keeps_alive(request)
+        keep = self._keep_alive and parser.their_state is not h11.MUST_CLOSE and _keeps_alive(request)
         return await self._answer(head, body, keep)
 
     async def _refuse(self, reply: Reply) -> bool:

@@ -10,7 +10,8 @@ import errno
 import logging
 import socket
 import ssl
-from collections import deque
+import struct
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class Running:
     log: deque[Record] = field(default_factory=lambda: deque(maxlen=_LOG_LENGTH))
     authority: Path | None = None  #: what clients must trust, where we made the certificate
     connections: int = 0  #: accepted so far
+    turned_away: int = 0  #: of these, reset because their address had too many
+    open_from: Counter[str] = field(default_factory=Counter)  #: connections now, by address
     handshakes_failed: int = 0
     in_flight: int = 0  #: requests whose record is still to come: it follows the last byte of the answer
     bugs: list[Exception] = field(default_factory=list)  #: what no request may cause; each cost its connection
@@ -57,6 +60,15 @@ class Running:
     def url(self) -> str:
         """``http(s)://host:port``."""
         return f"{'https' if self.config.secure else 'http'}://{self.host}"
+
+    def admits(self, peer: str) -> bool:
+        """Whether address *peer* may have one connection more; counts it."""
+        most = self.config.behaviour.connections
+        if most and self.open_from[peer] >= most:
+            self.turned_away += 1
+            return False
+        self.open_from[peer] += 1
+        return True
 
     def note(self, record: Record) -> None:
         """Enter an answered request in the log."""
@@ -149,7 +161,7 @@ async def _accept(server: Running, listener: socket.socket, handler: Handler, tl
         while True:
             await trio.lowlevel.wait_readable(listener)
             try:
-                sock, _ = listener.accept()
+                sock, peer = listener.accept()
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -157,10 +169,21 @@ async def _accept(server: Running, listener: socket.socket, handler: Handler, tl
                     await trio.sleep(0.05)  # let running connections end first
                 continue
             server.connections += 1
-            nursery.start_soon(_connection, server, sock, handler, tls)
+            if not server.admits(peer[0]):
+                _reset(sock)
+                continue
+            nursery.start_soon(_connection, server, sock, peer[0], handler, tls)
 
 
-async def _connection(server: Running, sock: socket.socket, handler: Handler, tls: ssl.SSLContext | None) -> None:
+def _reset(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def _connection(
+    server: Running, sock: socket.socket, peer: str, handler: Handler, tls: ssl.SSLContext | None
+) -> None:
     sock.setblocking(False)
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -174,6 +197,7 @@ async def _connection(server: Running, sock: socket.socket, handler: Handler, tl
         _LOG.exception("bug while serving a connection")
     finally:
         link.close()
+        server.open_from[peer] -= 1
 
 
 async def _converse(server: Running, link: Link, handler: Handler) -> None:
@@ -184,7 +208,8 @@ async def _converse(server: Running, link: Link, handler: Handler) -> None:
 
         await h2.Conversation(link, handler, server.note, idle).run()
     else:
-        await h1.Conversation(link, handler, server.note, idle).run()
+        keep_alive = server.config.behaviour.keep_alive
+        await h1.Conversation(link, handler, server.note, idle, keep_alive=keep_alive).run()
 
 
 async def _speaks_h2(server: Running, link: Link) -> bool:
