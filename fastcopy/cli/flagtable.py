@@ -256,7 +256,7 @@ OWN_COPYING = (
          ".sbom", to="copy.digest_tags", ours=True),
     Flag("referrers", BOOL, "copy what refers to each manifest, too, and what refers to that (OCI 1.1: signatures, "
          "SBOMs, attestations)", to="copy.referrers", ours=True),
-    Flag("referrer-type", STRINGS, "the same, but only those of this artifact TYPE (may be given several times)",
+    Flag("referrer-type", STRINGS, "as --referrers, but only those of this artifact TYPE (may be given several times)",
          to="<copy.referrer_types>", shown="TYPE", ours=True),
     Flag("memory", SIZE, "memory for all buffers together (default 96MiB)", to="run.memory", ours=True),
     Flag("progress", _PROGRESS, "how progress is shown; json writes one object per line to stdout", ours=True),
