@@ -92,6 +92,19 @@ async def open_destination(hosts: Hosts, ref: Ref) -> Destination:
     return destination
 
 
+async def open_unwritten(hosts: Hosts, ref: Ref) -> Destination:
+    """The place *ref* names, to be asked only. A local one, which opening would create, is not looked at."""
+    _opener(DESTINATIONS, ref, "destination")
+    opener = ASKED.get(ref.transport, _unopened)
+    return await opener(hosts, ref)
+
+
+async def _unopened(hosts: Hosts, ref: Any) -> Destination:
+    from fastcopy.transports.unopened import Unopened
+
+    return Unopened(ref)
+
+
 def _opener(table: dict[str, Callable[[Hosts, Any], Awaitable[Any]]], ref: Ref, role: str) -> Any:
     opener = table.get(ref.transport)
     if opener is None:
@@ -248,3 +261,5 @@ DESTINATIONS: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {
     "containers-storage": _storage_destination,
     "docker-daemon": _daemon_destination,
 }
+#: Destinations that nothing happens to when they are opened.
+ASKED: dict[str, Callable[[Hosts, Any], Awaitable[Destination]]] = {"docker": _docker_destination}

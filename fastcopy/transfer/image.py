@@ -104,7 +104,7 @@ class ImageCopy:
             self._crawling.one_less()
             self.grouped = True
             for targets in groups:
-                self.results |= await ImageCopy(self.run, self.source, targets, self.heads_first).go()
+                self.results |= await self._apart(targets).go()
             return
         alters = reshape.alters(self.run.copy)
         if self.heads_first and not alters and await self._all_unchanged():
@@ -120,6 +120,10 @@ class ImageCopy:
             for target in self.aboard:
                 await self._at(target, target.commit())
             self.results |= dict.fromkeys(self.aboard, copied)
+
+    def _apart(self, targets: list[Destination]) -> ImageCopy:
+        """The copy for *targets* alone, which take other forms than the rest."""
+        return ImageCopy(self.run, self.source, targets, self.heads_first)
 
     def _present(self, target: Destination, digest: Digest, media_type: str = "") -> None:
         self.run.emit(ImageDone(digest, present=True))
@@ -224,17 +228,20 @@ class ImageCopy:
         image = await self._as_given(it.manifest)
         plan = reshape.plan(image, self._accepts(), self.run.copy)
         self._crawling.one_less()
-        if plan is None:
-            await self._blobs(image)
-            written = image
-        else:
-            from fastcopy.transfer.reshaping import Reshaping
-
-            written = await Reshaping(self.run, self.source, image, plan).go(lambda: self.aboard, self._leave)
+        written = await self._bring(image, plan)
         self._changed(it.manifest, written)
         await self._put(written, "manifest", top_level=it.top)
         self.run.emit(ImageDone(written.digest))
         return reshape.marked(written, it.manifest)
+
+    async def _bring(self, image: Manifest, plan: reshape.Plan | None) -> Manifest:
+        """Bring all blobs of *image*, in the form of *plan* if there is one; the manifest to be written."""
+        if plan is None:
+            await self._blobs(image)
+            return image
+        from fastcopy.transfer.reshaping import Reshaping
+
+        return await Reshaping(self.run, self.source, image, plan).go(lambda: self.aboard, self._leave)
 
     async def _as_given(self, manifest: Manifest) -> Manifest:
         """*manifest* as the source can give it, and verbatim where the destinations have its layers already."""
@@ -297,7 +304,7 @@ class ImageCopy:
             written = target.put_manifest(manifest.raw, manifest.media_type, manifest.digest, top=top_level)
             await blamed("destination", written)
 
-        return Step(f"writing manifest {manifest.digest}", put, destinations=(target.host,))
+        return Step(f"writing manifest {manifest.digest}", put, destinations=(target.host,), due=True)
 
     async def _ensure_again(self, target: Destination, manifest: Manifest) -> None:
         """The registry misses a blob we believe is there: forget what we believe, look again."""
