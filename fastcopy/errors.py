@@ -31,6 +31,7 @@ class FastcopyError(Exception):
     slug: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
     again: Again = Again.NEVER
+    gained: bool = False  #: the attempt came further than any before it, and what it gained stays: it does not count
 
     def __init__(self, message: str, *, side: Side = "", hint: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -165,11 +165,9 @@ class Carrier:
 
     def _nothing_left(self) -> Report:
         """Everything was confirmed and hashed before: only the closing is missing."""
-        from fastcopy._native import Report, Why
-
         if self.hasher.digest() != self.what.digest.raw:
             raise DigestMismatch(f"blob {self.what.digest}: Digest did not match the bytes that were read")
-        return Report(Why.DONE, 0, "", 0, None, 0, 0, 0)
+        return _nothing()
 
     def _next_stop(self) -> int:
         """Where the part that begins now ends: a full part, the end, or where an upload that stands further joins."""
@@ -192,9 +190,11 @@ class Carrier:
         resume.forget(self.run, [target], self.what)
 
     def _drop(self, target: Destination, error: FastcopyError) -> None:
+        upload = self.uploads.pop(target)
         resume.failed(self.run, [target], self.what, error)
+        error.gained = resume.gained(self.run, target, self.what, upload)
         self.outcomes[target] = error
-        self.uploads.pop(target).close()
+        upload.close()
 
     async def _part(self, size: int, last: bool) -> Report:
         from fastcopy._native import Pump
@@ -202,6 +202,8 @@ class Carrier:
         outlets: dict[Destination, Outlet] = {}
         await gather(*(partial(self._open, target, size, outlets) for target in list(self.uploads)))
         aboard = [target for target in self.uploads if target in outlets]
+        if not aboard:
+            return _nothing()
         expected = self.what.digest.raw if last else None
         make = partial(
             Pump,
@@ -259,7 +261,7 @@ class Carrier:
             if failure is not None:
                 failure.blame("destination")
                 self._drop_after(target, await self._explained(target, report, failure))
-            elif not last and self.uploads[target].offset < self.done:
+            elif self.uploads[target].offset < self.done and (self.uploads[target].part_limit or not last):
                 await self._confirmed(target, report)
 
     async def _confirmed(self, target: Destination, report: Report) -> None:
@@ -327,3 +329,10 @@ class Carrier:
         self.rest = b""
         if self.reader is not None:
             self.reader.close()
+
+
+def _nothing() -> Report:
+    """The report of a part that needed no pump."""
+    from fastcopy._native import Report, Why
+
+    return Report(Why.DONE, 0, "", 0, None, 0, 0, 0)

@@ -87,6 +87,15 @@ def forget(run: Run, targets: Iterable[Destination], what: Descriptor) -> None:
         run.notes.closed(target.host, target.place, what.digest)
 
 
+def gained(run: Run, target: Destination, what: Descriptor, upload: Upload) -> bool:
+    """Whether *upload* has come further than any before it in this run, and can be gone on with."""
+    key = (target.host, target.place, what.digest)
+    if upload.offset <= run.reached.get(key, 0):
+        return False
+    run.reached[key] = upload.offset
+    return run.notes.open_upload(*key) is not None
+
+
 def failed(run: Run, targets: Iterable[Destination], what: Descriptor, error: FastcopyError) -> None:
     """An attempt failed: one that has to start afresh takes nothing over from this one."""
     if error.again is Again.FRESH:

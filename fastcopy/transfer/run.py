@@ -211,6 +211,7 @@ class Run:
     meters: RunMeters = field(default_factory=RunMeters)
     known: Known = field(default_factory=Known)
     notes: Notes = field(default_factory=Notes)
+    reached: dict[tuple[str, str, Digest], int] = field(default_factory=dict)  #: the furthest that an upload has come
     drain: Drain = field(default_factory=Drain)
     ledger: Ledger = field(default_factory=Ledger)
     rate: Rate | None = None
@@ -241,7 +242,7 @@ class Run:
             failure = await self._try(step)
             if not isinstance(failure, FastcopyError):
                 return failure
-            attempt += failure.again is not Again.LATER
+            attempt = 1 if failure.gained else attempt + (failure.again is not Again.LATER)
             delay = None if step.once else self._patience(failure, attempt, waited)
             if delay is None:
                 raise failure

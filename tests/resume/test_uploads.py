@@ -12,7 +12,7 @@ import pytest
 
 from fastcopy._native import Hasher
 from fastcopy.descriptor import Digest
-from fastcopy.errors import DigestMismatch, FastcopyError, PeerError
+from fastcopy.errors import DigestMismatch, FastcopyError, LinkLost, PeerError
 from fastcopy.events import Retrying
 from fastcopy.options import RunOptions
 from fastcopy.serve.message import Middleware, Reply
@@ -79,6 +79,24 @@ def test_resets_at_any_byte_cost_what_was_in_flight(resuming: Registry, embedded
         assert relay.broken == 3
         assert relay.up < size + 3 * BUFFERS
     assert_complete(resuming, repo, made)
+
+
+def test_breaks_do_not_count_while_the_upload_comes_further(pair: Pair) -> None:
+    """Every part breaks, and one further attempt is allowed: it ends complete, for each attempt confirmed something."""
+    made, repo = pair.image(sizes=(SIZE,)), fresh("resume/to")
+    rule = pair.at_destination.add(drop_upload(PART // 2), method="PATCH", path="/uploads/", skip=1)
+    pair.arrives(made, repo=repo, run_options=replace(HASTY, retries=1))
+    assert rule.hits >= 5
+    assert body_bytes(pair.destination, repo) == SIZE + _small(made)
+
+
+def test_breaks_that_gain_nothing_count(pair: Pair) -> None:
+    """... and a registry that takes nothing more is given up."""
+    made, repo = pair.image(sizes=(SIZE,)), fresh("resume/to")
+    rule = pair.at_destination.add(drop_upload(0), method="PATCH", path="/uploads/", skip=3)
+    outcome = pair.copy(made, repo, run_options=replace(HASTY, retries=2))
+    assert isinstance(outcome.error, LinkLost)
+    assert rule.hits == 3
 
 
 def test_a_part_whose_answer_is_lost_is_not_sent_again(pair: Pair) -> None:
