@@ -48,7 +48,7 @@ def extensions() -> list[Extension]:
             raise
         return []
     kernels = ["base.c", "tls.c", "h2.c", "inlet.c", "outlet.c", "outlet_h2.c", "rate.c", "ring.c", "pump.c", "feed.c"]
-    modules = [extension("digest", ["sha.c"]), extension("pump", kernels)]
+    modules = [extension("digest", ["sha.c"]), extension("checksum", ["crc64.c"]), extension("pump", kernels)]
     built: list[Extension] = cythonize(modules, build_dir="build/cython", language_level=3)
     for each in built:
         each.optional = not REQUIRED

@@ -23,6 +23,7 @@ def _load() -> bool:
     if not _native_wanted():
         return False
     try:
+        import fastcopy._native.checksum
         import fastcopy._native.digest
         import fastcopy._native.pump  # noqa: F401
     except ImportError:
@@ -35,13 +36,28 @@ def _load() -> bool:
 NATIVE: bool = _load()
 
 if NATIVE:
+    from fastcopy._native.checksum import crc64
     from fastcopy._native.digest import SHA256, Hasher
     from fastcopy._native.pump import TLS, Inlet, Outlet, Pump, Rate
 else:
     from fastcopy._native._plain import Pump, Rate  # type: ignore[assignment]
+    from fastcopy._native._plain_checksum import crc64
     from fastcopy._native._plain_digest import SHA256, Hasher  # type: ignore[assignment]
     from fastcopy._native._plain_ends import TLS, Inlet, Outlet  # type: ignore[assignment]
 
 BACKEND: str = f"pump={'native' if NATIVE else 'plain'}, tls={TLS}, sha256={SHA256}"
 
-__all__ = ["BACKEND", "NATIVE", "Counters", "Hasher", "Inlet", "Outlet", "Pump", "PumpError", "Rate", "Report", "Why"]
+__all__ = [
+    "BACKEND",
+    "NATIVE",
+    "Counters",
+    "Hasher",
+    "Inlet",
+    "Outlet",
+    "Pump",
+    "PumpError",
+    "Rate",
+    "Report",
+    "Why",
+    "crc64",
+]

@@ -17,7 +17,7 @@ __all__ = ["PIECE", "Decoder", "Encoder", "GzipEncoder", "PlainEncoder", "decode
 
 
 def encoder(compression: str, level: int | None = None, workers: int = 1) -> Encoder:
-    """What writes *compression* (``none``, ``gzip``, ``zstd``) on up to *workers* further threads; close it.
+    """What writes *compression* (none, gzip, zstd, zstd:chunked) on up to *workers* further threads; close it.
 
     *level* None is the format's default. The bytes depend on format and level only, never on *workers*. Raises
     UsageError for a level that the format does not have, Unsupported for a format that is not written.
@@ -30,4 +30,8 @@ def encoder(compression: str, level: int | None = None, workers: int = 1) -> Enc
         from fastcopy.codecs.zstandard import ZstdEncoder
 
         return ZstdEncoder(level, workers)
+    if compression == "zstd:chunked":
+        from fastcopy.codecs.chunked import ChunkedEncoder
+
+        return ChunkedEncoder(level, workers)
     raise Unsupported(f"layers cannot be compressed as {compression} in this version of fastcopy")

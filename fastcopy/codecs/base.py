@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 #: Bytes that one step of a codec takes or gives (design, decision 17: blocks of 1 MiB, the lock taken once for each).
 PIECE = 1 << 20
+#: How the annotations of a zstd:chunked layer begin (containers/storage, docs/containers-storage-zstd-chunked.md).
+CHUNKED = "io.github.containers.zstd-chunked."
 
 
 class Decoder(ABC):
@@ -23,6 +25,11 @@ class Decoder(ABC):
 
 class Encoder(ABC):
     """Deflates one blob."""
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """After `finish`: what the layer's descriptor has to say so that readers can use the format in full."""
+        return {}
 
     @abstractmethod
     def feed(self, data: bytes) -> list[bytes]:

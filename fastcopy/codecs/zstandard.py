@@ -17,18 +17,23 @@ _BEST: Final = 19
 _JOB: Final = 4 << 20
 
 
+def parameters(level: int | None, workers: int | None) -> dict[int, int]:
+    """What zstd is told; *level* outside 1 to 19 is brought inside, *workers* None: on the caller's thread."""
+    parameter = pyzstd.CParameter
+    options: dict[int, int] = {
+        parameter.compressionLevel: min(max(_DEFAULT if level is None else level, 1), _BEST),
+        parameter.checksumFlag: 1,
+    }
+    if workers is not None and pyzstd.zstd_support_multithread:
+        options |= {parameter.nbWorkers: max(workers, 1), parameter.jobSize: _JOB}
+    return options
+
+
 class ZstdEncoder(Encoder):
     """One frame; *level* outside 1 to 19 is brought inside."""
 
     def __init__(self, level: int | None = None, workers: int = 1) -> None:
-        parameter = pyzstd.CParameter
-        options: dict[int, int] = {
-            parameter.compressionLevel: min(max(_DEFAULT if level is None else level, 1), _BEST),
-            parameter.checksumFlag: 1,
-        }
-        if pyzstd.zstd_support_multithread:
-            options |= {parameter.nbWorkers: max(workers, 1), parameter.jobSize: _JOB}
-        self._inner = pyzstd.ZstdCompressor(options)
+        self._inner = pyzstd.ZstdCompressor(parameters(level, workers))
 
     def feed(self, data: bytes) -> list[bytes]:
         return _pieces(self._inner.compress(data))

@@ -8,6 +8,7 @@ reads nothing of it. The loop touches memory alone.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -104,8 +105,9 @@ class Book(Notes):
     def became(self, digest: Digest, compression: str, level: int | None, made: Recoded) -> None:
         super().became(digest, compression, level, made)
         self._share(
-            "INSERT OR REPLACE INTO recoded VALUES (?, ?, ?, ?, ?, ?, ?)",
-            digest, compression, _stored(level), made.digest, made.size, made.diff_id, int(time.time()),
+            "INSERT OR REPLACE INTO recoded VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            digest, compression, _stored(level), made.digest, made.size, made.diff_id,
+            json.dumps(dict(made.annotations)), int(time.time()),
         )  # fmt: skip
 
     def learnt(self, host: str, name: str, value: str) -> None:
@@ -154,8 +156,9 @@ class Book(Notes):
 
     def load_cache(self, shelf: Shelf) -> None:
         """Read what other runs wrote; raises Unusable."""
-        for digest, compression, level, new, size, diff_id, _ in shelf.rows("SELECT * FROM recoded"):
-            self._recoded[Digest(digest), compression, _read_level(level)] = Recoded(Digest(new), size, Digest(diff_id))
+        for digest, compression, level, new, size, diff_id, notes, _ in shelf.rows("SELECT * FROM recoded"):
+            made = Recoded(Digest(new), size, Digest(diff_id), json.loads(notes))
+            self._recoded[Digest(digest), compression, _read_level(level)] = made
         for host, name, value in shelf.rows("SELECT * FROM fact"):
             self._facts[host, name] = value
         self._cache = shelf

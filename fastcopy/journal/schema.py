@@ -41,7 +41,8 @@ CREATE TABLE blob (
     host TEXT, digest TEXT, place TEXT, seen INTEGER NOT NULL, PRIMARY KEY (host, digest, place)) WITHOUT ROWID;
 CREATE TABLE recoded (
     digest TEXT, compression TEXT, level INTEGER, new_digest TEXT NOT NULL, size INTEGER NOT NULL,
-    diff_id TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (digest, compression, level)) WITHOUT ROWID;
+    diff_id TEXT NOT NULL, annotations TEXT NOT NULL, seen INTEGER NOT NULL, PRIMARY KEY (digest, compression, level)
+) WITHOUT ROWID;
 CREATE TABLE fact (host TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (host, name)) WITHOUT ROWID;
 """
 

@@ -6,7 +6,7 @@ Law 2: the calls come from the loop; they return at once and never raise. What s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ class Recoded:
     digest: Digest
     size: int
     diff_id: Digest
+    annotations: Mapping[str, str] = field(default_factory=dict)  #: what the new blob's descriptor has to say
 
 
 class Notes:

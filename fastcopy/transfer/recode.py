@@ -7,7 +7,7 @@ was recompressed once in a run is not recompressed again: its new blob is found,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from fastcopy import codecs
+from fastcopy.codecs.base import CHUNKED
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import FastcopyError, IntegrityError, LinkLost, Stalled
 from fastcopy.events import BlobDone, BlobStarted, Retrying
@@ -44,15 +45,22 @@ class Layer:
     compression: str
     diff_id: Digest | None
 
-    def renamed(self, digest: Digest, size: int) -> Descriptor:
-        """The descriptor of the new blob; the media type still says the old format, `convert` writes the final one."""
-        return replace(self.what, digest=digest, size=size, media_type=retyped(self.what.media_type, self.compression))
+    def renamed(self, digest: Digest, size: int, annotations: Mapping[str, str] | None = None) -> Descriptor:
+        """The descriptor of the new blob; the media type still says the old format, `convert` writes the final one.
+
+        What annotations said of the old compression goes, and what the new one needs comes.
+        """
+        kept = {key: value for key, value in (self.what.annotations or {}).items() if not key.startswith(CHUNKED)}
+        media_type = retyped(self.what.media_type, self.compression)
+        said = kept | dict(annotations or {})
+        return replace(self.what, digest=digest, size=size, media_type=media_type, annotations=said or None)
 
 
 def retyped(media_type: str, compression: str) -> str:
     """The layer type *media_type* with another compression, as far as a format can say it; "" stands for schema 1."""
     from fastcopy import media
 
+    compression = compression.partition(":")[0]  # zstd:chunked is zstd to whoever does not know better
     if not media_type or media_type.startswith((media.DOCKER_LAYER, media.DOCKER_FOREIGN)):
         stem = media.DOCKER_FOREIGN if media.is_foreign(media_type) else media.DOCKER_LAYER
         return stem if compression == "none" else f"{stem}.{compression}"
@@ -72,7 +80,7 @@ async def recode(
         failures = await _bring_all(run, source, targets, layer, key)
     run.meters.settled += max(what.size, 0)
     done = run.notes.recoded(*key)
-    return (layer.renamed(done.digest, done.size) if done else None), failures
+    return (layer.renamed(done.digest, done.size, done.annotations) if done else None), failures
 
 
 async def _bring_all(
@@ -101,7 +109,7 @@ async def _bring(run: Run, source: Source, target: Destination, layer: Layer, ke
     arrival = None
     if done is not None:
         _same_diff_id(layer, done.diff_id)
-        arrival = await _found(run, target, layer.renamed(done.digest, done.size))
+        arrival = await _found(run, target, layer.renamed(done.digest, done.size, done.annotations))
     if arrival is None:
         assert run.codecs is not None
         async with run.codecs:
@@ -147,7 +155,10 @@ class Recoding:
 
     async def go(self) -> Recoded:
         """Recompress and commit; nothing is visible before every digest has agreed."""
-        what = self.layer.what
+        async with self.run.drain.flight():
+            return await self._go(self.layer.what)
+
+    async def _go(self, what: Descriptor) -> Recoded:
         self.reader = await blamed("source", self.source.open_blob(what))
         upload: Upload | None = None
         flow: Inflow | None = None
@@ -218,7 +229,7 @@ class Recoding:
         failure = failure_of_outlet(report, flow.outlet, self.layer.what, self.run.options.stall)
         if failure is not None:
             raise failure.blame("destination")
-        done = Recoded(flow.digest, flow.size, flow.diff_id)
+        done = Recoded(flow.digest, flow.size, flow.diff_id, flow.annotations)
         await blamed("destination", upload.finish(report, done.digest, done.size))
         return done
 

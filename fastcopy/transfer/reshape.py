@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fastcopy import media
+from fastcopy.codecs.base import CHUNKED
 from fastcopy.convert import artifact_message, index_subset, rewrite_index
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import Unsupported
@@ -22,7 +23,7 @@ _FORCED: Final = {"oci": media.OCI_MANIFEST, "v2s2": media.DOCKER_MANIFEST, "v2s
 _FORCED_LIST: Final = {"oci": media.OCI_INDEX, "v2s2": media.DOCKER_LIST, "v2s1": media.DOCKER_LIST}
 #: After the type it has, an image becomes the first of these that the destination takes.
 _PREFERRED: Final = (media.DOCKER_MANIFEST, media.SCHEMA1_SIGNED, media.OCI_MANIFEST, media.SCHEMA1)
-_WRITTEN: Final = ("gzip", "zstd")
+_WRITTEN: Final = ("gzip", "zstd", "zstd:chunked")
 #: What containers/image writes into an index beside instances with zstd layers, and looks for when it chooses.
 ZSTD_MARK: Final = {"io.github.containers.compression.zstd": "true"}
 _PRESERVING: Final = "Instructed to preserve digests"
@@ -136,6 +137,7 @@ def wanted_compression(accepts: Accepts, options: CopyOptions) -> str:
 def _compression(layer: Descriptor, image: Manifest, accepts: Accepts, options: CopyOptions, reason: str) -> str:
     """The new compression of one layer, "" to keep it. What nobody asked for is not done to a fixed manifest."""
     now, wanted = media.compression(layer.media_type), wanted_compression(accepts, options)
+    chunked = any(key.startswith(CHUNKED) for key in layer.annotations or ())
     if image.kind == "schema1":
         now = "gzip"
     if not image.is_image or now not in ("none", "gzip", "zstd") or (layer.urls and media.is_foreign(layer.media_type)):
@@ -146,10 +148,13 @@ def _compression(layer: Descriptor, image: Manifest, accepts: Accepts, options: 
         return ""
     name = options.compression_format
     if name not in ("", *_WRITTEN):
-        raise Unsupported(f"layers cannot be compressed as {name} in this version of fastcopy, only as gzip or zstd")
+        raise Unsupported(
+            f"layers cannot be compressed as {name} in this version of fastcopy, only as gzip, zstd or zstd:chunked"
+        )
     if now == "none":
         return name or "gzip"
-    return name if name and name != now else ""
+    is_it = now in (name, name.partition(":")[0]) if chunked else name == now
+    return name if name and not is_it else ""
 
 
 def _image_type(image: Manifest, accepts: Accepts, options: CopyOptions, layers: Sequence[str]) -> str:

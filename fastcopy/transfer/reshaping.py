@@ -74,7 +74,7 @@ class Reshaping:
         }
         done = dict(zip(tasks, await gather(*tasks.values()), strict=True))
         return [
-            Layer(old, to, None).renamed(new.digest, new.size) if to else old
+            Layer(old, to, None).renamed(new.digest, new.size, new.annotations) if to else old
             for old, to in zip(self.image.layers, self.plan.layers, strict=True)
             for new in [done[old.digest, to]]
         ]

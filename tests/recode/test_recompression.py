@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from fastcopy import api
+from fastcopy.codecs.base import CHUNKED
 from fastcopy.errors import IntegrityError, Unsupported, UsageError
 from fastcopy.transports._manners import Manners
 from tests.copy import world
@@ -173,10 +174,18 @@ def test_a_level_that_does_not_exist_is_refused(pair: Pair) -> None:
     assert isinstance(outcome.error, UsageError)
 
 
-def test_zstd_chunked_is_refused_by_name(pair: Pair) -> None:
-    """Nothing else is written in its place."""
-    error = fails(pair, images.image(pair.source), compression_format="zstd:chunked")
-    assert "zstd:chunked" in str(error)
+def test_zstd_chunked_carries_its_annotations(pair: Pair) -> None:
+    """The manifest says where the tables are; asked for again, nothing changes; as gzip they are gone."""
+    repo, _ = copied(pair, images.image(pair.source), compression_format="zstd:chunked")
+    raw, _ = images.manifest(pair.destination, repo)
+    assert all(f"{CHUNKED}manifest-checksum" in layer["annotations"] for layer in raw["layers"])
+    again = world.Made(pair.destination, repo, "1", b"", OCI, {})
+    for name, same in (("zstd:chunked", True), ("zstd", True), ("gzip", False)):
+        to = fresh("recode/chunked")
+        assert world.copy(again, pair.source, to, compression_format=name).error is None
+        layers = images.manifest(pair.source, to)[0]["layers"]
+        assert (layers == raw["layers"]) is same
+        assert same or not any(layer.get("annotations") for layer in layers)
 
 
 def test_registries_that_limit_bodies_get_parts(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
