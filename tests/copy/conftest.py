@@ -52,7 +52,7 @@ def tls_pair(_tls_pair: Pair) -> Iterator[Pair]:
 @pytest.fixture(autouse=True)
 def _no_files_of_the_user(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Auth files and configuration of whoever runs the suite play no part."""
-    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "DOCKER_CONFIG"):
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "DOCKER_CONFIG"):
         monkeypatch.setenv(name, str(tmp_path))
     for name in ("REGISTRY_AUTH_FILE", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
