@@ -217,6 +217,11 @@ async def delete_async(image: str, options: Options | None = None, *, trace: Tra
 
             await oci.delete_image(ref, engine.source.options.shared_blob_dir)
             return
+        if isinstance(ref, names.StorageRef):
+            from fastcopy.transports.storage.removing import delete_image as delete_stored
+
+            await delete_stored(ref)
+            return
         if not isinstance(ref, names.DockerRef):
             raise Unsupported(f"Deleting images not implemented for {ref.transport}: images")
         registry = await engine.source.registry(ref.registry)

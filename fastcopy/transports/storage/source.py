@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from fastcopy import media
@@ -75,8 +75,8 @@ class StorageSource(Source):
             )
         kind = _PLAIN[manifest.media_type]
         given = [Descriptor(records.diff_id_of(layer), layer.size, kind) for layer in layers]
-        if [each.digest for each in given] == [each.digest for each in manifest.layers]:
-            return manifest
+        if _kinds(given) == _kinds(manifest.layers):
+            return manifest  # podman load calls what it stores gzip: such a manifest is corrected, too
         made = convert(manifest, None, manifest.media_type, layers=given)
         return Manifest.parse(made.raw, made.media_type, made.digest)
 
@@ -101,6 +101,10 @@ class StorageSource(Source):
         if not found:
             raise ManifestUnknown(f"image {image.id}: no layer with digest {what.digest} is in the storage")
         return LayerTar(store.shelf_of(found[0]), found[0])
+
+
+def _kinds(layers: Iterable[Descriptor]) -> list[tuple[Digest, str]]:
+    return [(layer.digest, layer.media_type) for layer in layers]
 
 
 class LayerTar:

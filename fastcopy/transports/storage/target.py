@@ -8,12 +8,15 @@ Native writing is for root, on overlay or vfs; where it would not be what podman
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -39,6 +42,8 @@ from fastcopy.transports.storage.unpack import Stopped, Unpacked, Unpacking, fil
 
 #: Below the driver's own directory, which may be a mount of its own: a rename does not leave a mount.
 _STAGING: Final = "fastcopy-"
+#: Seconds without a change and without a lock; a directory that is only just made has no lock yet.
+_ABANDONED: Final = 60.0
 _ROOT_MODE: Final = 0o555  # of a base layer's own directory (drivers: defaultPerms)
 
 
@@ -67,9 +72,8 @@ class StorageDestination(Destination):
         editing.prepare(Shelf(place.root, place.driver))
         self._store = Store(place)
         self._place: Place = place
-        with explained("mkdir", place.root):
-            self._staging = tempfile.mkdtemp(prefix=_STAGING, dir=os.path.join(place.root, place.driver))
-        self._room = Room(self._staging)
+        self._room = _staging_room(os.path.join(place.root, place.driver))
+        self._staging = self._room.path
         self._small: dict[Digest, bytes] = {}
         self._top: Manifest | None = None
 
@@ -232,6 +236,31 @@ def _agree(what: Descriptor, diff_id: str, expected: Digest | None) -> None:
         raise IntegrityError(
             f"layer {what.digest} is {diff_id} when uncompressed, but the config says {expected}", side="source"
         )
+
+
+def _staging_room(driver: str) -> Room:
+    """A new directory of this copy's own; what copies left that were killed is removed first.
+
+    Whoever uses such a directory holds a flock on it, which ends with its process.
+    """
+    with explained("mkdir", driver):
+        for entry in os.scandir(driver):
+            if entry.name.startswith(_STAGING) and entry.is_dir(follow_symlinks=False):
+                _remove_abandoned(entry.path)
+        room = Room(tempfile.mkdtemp(prefix=_STAGING, dir=driver))
+        fcntl.flock(room.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return room
+
+
+def _remove_abandoned(path: str) -> None:
+    with contextlib.suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(fd).st_mtime > _ABANDONED:
+                shutil.rmtree(path)
+        finally:
+            os.close(fd)
 
 
 def chain_id(parent: str, diff_id: str) -> str:
