@@ -20,6 +20,7 @@ from typing import Any
 
 import trio
 from fastcopy.descriptor import Digest
+from fastcopy.errors import FastcopyError
 from fastcopy.transfer.notes import Notes, OpenUpload, Recoded
 
 from fastcopy.journal import places, schema
@@ -305,6 +306,9 @@ def _read(path: Path, sql: str, load: Callable[[Shelf], None], *, wal: bool) -> 
     shelf = Shelf(path, sql, wal=wal)
     try:
         load(shelf)
+    except (ValueError, TypeError, FastcopyError) as error:  # rows that nobody of us wrote
+        shelf.close()
+        raise Unusable(f"it is damaged: {error}", damaged=True) from None
     except Unusable:
         shelf.close()
         raise

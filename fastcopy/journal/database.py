@@ -73,10 +73,10 @@ def _prepare(connection: sqlite3.Connection, schema: str, *, wal: bool) -> None:
             _create(connection, schema)
         elif owner != APPLICATION:
             raise Unusable("it is not a file of fastcopy's", damaged=True)
-        elif version != VERSION:
-            raise Unusable(
-                f"it was written by another version of fastcopy (format {version}, this one knows {VERSION})"
-            )
+        elif version > VERSION:
+            raise Unusable(f"it was written by a newer fastcopy (format {version}, this one knows {VERSION})")
+        elif version < VERSION:
+            raise Unusable(f"it was written by an older fastcopy (format {version})", damaged=True)
         elif (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise Unusable(f"it is damaged: {found}", damaged=True)
         # Only now: what is not ours is not changed.

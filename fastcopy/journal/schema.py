@@ -3,7 +3,9 @@
 A *run* file belongs to one command over one set of images; `user_version` is its format, `application_id` says whose
 it is. The *cache* belongs to everybody who shares the directory.
 
-History: 1 the first.
+A file of a newer format is left alone, one of an older format is set aside: it holds hints, nobody converts them.
+
+History: 1 the first; 2 `recoded` keeps annotations.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Final
 
 #: "fcpy", so that `file` and a wrong path can be told apart from any other database.
 APPLICATION: Final = 0x66637079
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: run: one row, who runs and how it ended ("running" of a process that is gone means killed).
 #: image: every image of the list by `Job.key`; state is planned, copied, present or failed.

@@ -38,6 +38,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
         path.read_bytes()[:4096] + b"\x55" * 4096 + path.read_bytes()[8192:]
     ),
     "another program's": _foreign,
+    "an older version's": lambda path: _change(path, "PRAGMA user_version = 1"),
+    "rows of nobody's": lambda path: _change(
+        path,
+        "INSERT INTO upload VALUES ('h', 'p', 'no digest', 'l', 'x', 'y')"
+        if path.name.startswith("run")
+        else "INSERT INTO recoded (digest, compression, level, new_digest, size, diff_id, seen, annotations) "
+        "VALUES ('no digest', 'zstd', 1, 'n', 'x', 'd', 1, '{')",
+    ),
 }  # fmt: skip
 
 
