@@ -18,6 +18,7 @@ from fastcopy import names
 from fastcopy.errors import BadName, Denied, FastcopyError, NeedsLogin, NotThere, Unsupported
 from fastcopy.events import CopyDone, CopyReport, CopyStarted, OnEvent, ignore
 from fastcopy.options import Options
+from fastcopy.transfer.drain import Drain
 from fastcopy.transfer.run import blamed
 
 if TYPE_CHECKING:
@@ -57,16 +58,18 @@ async def copy_async(
     *,
     on_event: OnEvent = ignore,
     trace: Trace = None,
+    drain: Drain | None = None,
 ) -> CopyReport:
     """Copy one image; raises FastcopyError, whose side says whose fault it was.
 
     When it returns, *destination* names the complete image; when it raises, *destination* names what it named before.
+    Once *drain* is asked, what is in flight is finished and nothing new begins: Drained unless that was all.
     """
     from fastcopy.engine import running
 
     options = options or Options()
     work = partial(_copy, source, destination, on_event)
-    return await running(options, work, emit=on_event, trace=trace)
+    return await running(options, work, emit=on_event, trace=trace, drain=drain)
 
 
 async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) -> CopyReport:
@@ -106,9 +109,11 @@ async def sync_async(
     *,
     on_event: OnEvent = ignore,
     trace: Trace = None,
+    drain: Drain | None = None,
 ) -> SyncReport:
     """Copy everything *rules* select; failures of single images are in the report, not raised.
 
+    Once *drain* is asked, images whose blobs are all in flight are finished; the others are `skipped` in the report.
     Raises BadConfig when two sources would be written to one destination.
     """
     from fastcopy.engine import running
@@ -124,7 +129,7 @@ async def sync_async(
             ending.complete = report.complete
         return report
 
-    return await running(options or Options(), work, emit=on_event, trace=trace)
+    return await running(options or Options(), work, emit=on_event, trace=trace, drain=drain)
 
 
 def _report(engine: Engine, copied: Copied, seconds: float) -> CopyReport:

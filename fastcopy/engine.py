@@ -18,6 +18,7 @@ from fastcopy.errors import FastcopyError
 from fastcopy.events import Event
 from fastcopy.options import CopyOptions, HostOptions, Options
 from fastcopy.schedule import Lane, Limits, Schedule
+from fastcopy.transfer.drain import Drain
 from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.run import Run
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from fastcopy._native import Rate
     from fastcopy.http.hosts import HostAccess, HostTable
-    from fastcopy.http.pacing import Turns
     from fastcopy.http.policy import Policy
     from fastcopy.http.registries import Endpoint
     from fastcopy.transports._upload import Registry
@@ -51,9 +51,9 @@ def limits_of(options: Options) -> Limits:
 class Hosts:
     """One side of a run: how its registries are reached, and a client for each one met so far."""
 
-    def __init__(self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace, turns: Turns) -> None:
+    def __init__(self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace, shared: Run) -> None:
         self.options = options
-        self._run, self._stack, self._trace, self._turns = run, stack, trace, turns
+        self._run, self._stack, self._trace, self._shared = run, stack, trace, shared
         self._table: HostTable | None = None
         self._registries: dict[HostAccess, Registry] = {}
 
@@ -79,7 +79,10 @@ class Hosts:
             from fastcopy.http.client import Client
             from fastcopy.transports._upload import Registry
 
-            client = Client(access, run=self._run.run, trace=self._trace, turns=self._turns)
+            shared = self._shared
+            client = Client(
+                access, run=self._run.run, trace=self._trace, turns=shared.gate.turn, facts=lambda: shared.notes
+            )
             self._registries[access] = Registry(access.registry, client)
             await self._stack.enter_async_context(client)
         return self._registries[access]
@@ -132,7 +135,7 @@ class Engine:
         """One side reached in another way (a list may have credentials of its own)."""
         key = (side, options)
         if key not in self._hosts:
-            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace, self.run.gate.turn)
+            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace, self.run)
         return self._hosts[key]
 
     @property
@@ -147,13 +150,15 @@ async def running(
     *,
     emit: Callable[[Event], None],
     trace: Trace = None,
+    drain: Drain | None = None,
 ) -> T:
     """Run *work* with an engine; when it returns or raises, everything the engine started has ended."""
     result: outcome.Outcome[T] | None = None
     async with trio.open_nursery() as nursery:
         gate = Gate(Schedule(limits_of(options)))
         nursery.start_soon(gate.keep_time)
-        run = Run(gate, options.copy, options.run, emit, rate=_rate(options.run.bandwidth))
+        rate = _rate(options.run.bandwidth)
+        run = Run(gate, options.copy, options.run, emit, rate=rate, drain=drain or Drain())
         nursery.start_soon(run.measure)
         try:
             result = outcome.Value(await _with_hosts(run, options, work, trace))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastcopy.cli.call import Call
+from fastcopy.cli.ending import drain_of
 from fastcopy.cli.govalues import quote
 from fastcopy.cli.names import parse
 from fastcopy.cli.show import Show, choose
@@ -64,7 +65,9 @@ async def shown(call: Call, show: Show, source: str, destination: str, options: 
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show.run)
-            report = await copy_async(source, destination, options, on_event=show.on_event, trace=call.trace)
+            report = await copy_async(
+                source, destination, options, on_event=show.on_event, trace=call.trace, drain=drain_of(call)
+            )
             nursery.cancel_scope.cancel()
     finally:
         show.close()

@@ -258,6 +258,11 @@ OWN_COPYING = (
          "SBOMs, attestations)", to="copy.referrers", ours=True),
     Flag("referrer-type", STRINGS, "as --referrers, but only those of this artifact TYPE (may be given several times)",
          to="<copy.referrer_types>", shown="TYPE", ours=True),
+    Flag("drain", BOOL, "let Ctrl-C finish what is in flight, as SIGTERM does; a second one ends at once", ours=True),
+    Flag("drain-timeout", DURATION, "how long finishing what is in flight may take (default: as long as bytes move)",
+         ours=True),
+    Flag("stall-timeout", DURATION, "give a transfer up, and try again, when not one byte moved for so long (default "
+         "1m)", to="run.stall", ours=True),
     Flag("memory", SIZE, "memory for all buffers together (default 96MiB)", to="run.memory", ours=True),
     Flag("progress", _PROGRESS, "how progress is shown; json writes one object per line to stdout", ours=True),
     Flag("report", STRING, "write what was done, as JSON, to FILE", shown="FILE", ours=True),
@@ -267,7 +272,9 @@ OWN_COPYING = (
 
 SERVE = (
     Flag("auth", STRING, "ask for this USER:PASSWORD (Basic)", shown="USER:PASSWORD", ours=True),
+    Flag("close-connections", BOOL, "end each HTTP/1.1 connection with its first answer, as some do", ours=True),
     Flag("listen", STRING, "ADDRESS:PORT to listen on (default 127.0.0.1:5000)", shown="ADDRESS:PORT", ours=True),
+    Flag("max-connections", UINT, "reset a client's connections beyond N at once", shown="N", ours=True),
     Flag("name", STRING, "repository for images of the layout that are named by a bare tag", ours=True),
     Flag("read-only", BOOL, "refuse every push and delete", ours=True),
     Flag("tls", BOOL, "serve HTTPS with a certificate made for the occasion", ours=True),

@@ -165,7 +165,7 @@ class Companions:
         return await self.run.perform(step)
 
     async def _tell(self, target: Destination, what: str, told: Callable[[], Awaitable[T]]) -> T:
-        step = Step(what, lambda: blamed("destination", told()), destinations=(target.host,))
+        step = Step(what, lambda: blamed("destination", told()), destinations=(target.host,), due=True)
         return await self.run.perform(step)
 
     # -- referrers ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import trio
 
 from fastcopy.errors import Again, FastcopyError, LinkError, TooManyRequests
 from fastcopy.schedule import Allowance, Lane, Pace, Schedule, Sent, Ticket, Verdict
+from fastcopy.transfer.drain import Drain
 
 #: A request of a step that has begun is not held longer than this, whatever the registry announces: its connections
 #: and upload sessions age meanwhile. New steps wait as long as it takes.
@@ -24,8 +25,8 @@ TOLD_FROM = 1.0
 class Slot:
     """Permission to work; what went wrong in it is what the schedule learns from."""
 
-    def __init__(self, gate: Gate, ticket: Ticket) -> None:
-        self._gate, self._ticket = gate, ticket
+    def __init__(self, gate: Gate, ticket: Ticket, drain: Drain | None) -> None:
+        self._gate, self._ticket, self._drain = gate, ticket, drain
         self._verdict, self._host, self._pause = Verdict.FINE, "", 0.0
 
     def judge(self, error: FastcopyError, host: str) -> None:
@@ -39,7 +40,13 @@ class Slot:
             self._verdict = Verdict.NEUTRAL
 
     async def __aenter__(self) -> Slot:
-        await self._gate._enter(self._ticket)
+        if self._drain is None:
+            await self._gate._enter(self._ticket)
+            return self
+        with self._drain.wait() as scope:
+            await self._gate._enter(self._ticket)
+        if scope.cancelled_caught:
+            await self._drain.left()
         return self
 
     async def __aexit__(
@@ -86,9 +93,12 @@ class Gate:
         self._events: dict[Ticket, trio.Event] = {}
         self._alarm = trio.Event()
 
-    def slot(self, lane: Lane, hosts: tuple[str, ...], size: int = 0) -> Slot:
-        """An async context manager: waits its turn, then holds a slot at each of *hosts*."""
-        return Slot(self, Ticket(lane, hosts, size))
+    def slot(self, lane: Lane, hosts: tuple[str, ...], size: int = 0, drain: Drain | None = None) -> Slot:
+        """An async context manager: waits its turn, then holds a slot at each of *hosts*.
+
+        It raises Drained when the run is asked to end while it waits, if it is given *drain*.
+        """
+        return Slot(self, Ticket(lane, hosts, size), drain)
 
     def try_slot(self, lane: Lane, hosts: tuple[str, ...], size: int = 0) -> Callable[[Verdict, float], None] | None:
         """A further slot if there is room right now and nobody waits for it; returns what gives it back, or None."""

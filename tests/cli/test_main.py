@@ -136,7 +136,7 @@ def test_a_warning_for_compression_that_only_dir_can_have() -> None:
 def _copying(
     monkeypatch: pytest.MonkeyPatch, outcome: BaseException | CopyReport, events: tuple[Any, ...] = ()
 ) -> None:
-    async def copy_async(source: str, destination: str, options: Any, *, on_event: Any, trace: Any) -> CopyReport:
+    async def copy_async(source: str, destination: str, options: Any, *, on_event: Any, **_: Any) -> CopyReport:
         for event in events:
             on_event(event)
         await trio.lowlevel.checkpoint()

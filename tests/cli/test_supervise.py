@@ -17,7 +17,7 @@ from fastcopy import api, events
 from fastcopy.cli import main
 from fastcopy.cli.call import Call
 
-async def copy_async(source, destination, options, *, on_event, trace):
+async def copy_async(source, destination, options, **_):
     print("running", flush=True)
     try:
         await trio.sleep_forever()
@@ -35,11 +35,29 @@ async def drained(call):
     print("drained", flush=True)
     return 0
 
+async def alone(call):
+    return await copy_async("", "", None)
+
+async def deaf(call):
+    call.on_drain = lambda: print("asked", flush=True)
+    return await copy_async("", "", None)
+
+async def unfinished(call):
+    done = trio.Event()
+    call.on_drain = done.set
+    print("running", flush=True)
+    await done.wait()
+    async with trio.open_nursery():
+        raise Drained("2 of 3 images are left")
+
+from fastcopy.errors import Drained
+from fastcopy.cli import copying
 api.copy_async = copy_async
-if "drain" in sys.argv:
-    from fastcopy.cli import copying
-    copying.run = drained
-sys.exit(main(["fastcopy", "copy", "-q", "docker://a.example/b", "docker://c.example/d"]))
+for each in (drained, alone, deaf, unfinished):
+    if each.__name__ in sys.argv or (each is drained and "drain" in sys.argv):
+        copying.run = each
+more = [word for word in sys.argv if word.startswith("--")]
+sys.exit(main(["fastcopy", "copy", "-q", *more, "docker://a.example/b", "docker://c.example/d"]))
 """
 
 
@@ -99,10 +117,45 @@ def test_sigterm_lets_a_command_finish_what_is_in_flight() -> None:
 
 def test_sigterm_cancels_a_command_that_cannot_be_drained() -> None:
     """With the exit code a shell reports for it."""
-    with _running() as process:
+    with _running("alone") as process:
         process.send_signal(signal.SIGTERM)
         code, out, err = _end(process)
     assert (code, out) == (128 + signal.SIGTERM, "cleaned\n")
+    assert "level=fatal msg=terminated" in err
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait_for_the_drain(second: signal.Signals) -> None:
+    """It cancels, cleans up, and its own exit code counts."""
+    with _running("deaf") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(second)
+        code, out, _ = _end(process)
+    assert (code, out) == (128 + second, "cleaned\n")
+
+
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGTERM, ()), (signal.SIGINT, ("--drain",))])
+def test_a_drain_that_leaves_something_has_the_exit_code_of_its_signal(
+    number: signal.Signals, words: tuple[str, ...]
+) -> None:
+    """143 for SIGTERM, 130 for Ctrl-C with --drain, and one line about what is left."""
+    with _running("unfinished", *words) as process:
+        process.send_signal(number)
+        code, _, err = _end(process)
+    assert code == 128 + number
+    assert "level=fatal" in err
+    assert "2 of 3 images are left" in err
+    assert "Traceback" not in err
+
+
+def test_a_drain_takes_no_longer_than_its_limit() -> None:
+    """--drain-timeout ends what does not end by itself, with its clean-up."""
+    with _running("deaf", "--drain-timeout=100ms") as process:
+        process.send_signal(signal.SIGTERM)
+        code, out, err = _end(process)
+    assert (code, out) == (128 + signal.SIGTERM, "asked\ncleaned\n")
     assert "level=fatal msg=terminated" in err
 
 
