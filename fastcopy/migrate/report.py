@@ -133,7 +133,7 @@ class SyncReport:
             return
         errors = [each.error for each in (*self.failures, *self.unpruned)]
         errors += [each.error for each in self.failed if each.error]
-        if len(errors) == 1 and len(self.outcomes) + len(self.failures) == 1:
+        if len(errors) == 1 and len(self.outcomes) + len(self.failures) + len(self.unpruned) == 1:
             raise errors[0]
         raise PartlyDone("Sync failed due to previous reported error(s) for one or more images")
 
