@@ -64,7 +64,7 @@ def tell(turn: Turn, response: Response, now: float | None = None) -> None:
 
 def read_allowance(headers: Headers, now: float) -> Allowance | None:
     """What *headers* announce; None when nothing, or nothing that can be understood."""
-    fields = {name: value for name, value in headers if "ratelimit" in name}
+    fields = {name: value for name, value in headers if "ratelimit" in name.replace("rate-limit", "ratelimit")}
     if not fields:
         return None
     structured = dict(_PAIR.findall(fields.get("ratelimit", "")))

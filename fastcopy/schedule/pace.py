@@ -4,7 +4,8 @@ A registry is unpaced until a refusal (429) proves that it counts requests and n
 although at most half as many were in flight as were accepted a moment ago, or although it was alone. From then on:
 
     refused   rate := what was accepted since the last refusal, a little less; a pause that doubles while nothing passes
-    accepted  5 % more per second up to what was accepted before, 1 % beyond, 10 % after ten seconds without a refusal
+    accepted  5 % more per second up to what was accepted before, 1 % beyond, 10 % after ten seconds without a refusal;
+              50 % after the first one, which came too early to measure much
 
 Refusals of requests that were sent before the last one was heard are the same news (a congestion epoch is a round
 trip). What a registry announces (`Allowance`) is obeyed before the limit is hit: nothing is sent once it is used up.
@@ -24,6 +25,8 @@ BACK = 0.9
 #: A single measurement may lower a rate to this share of it, not further.
 FLOOR = 0.3
 GAIN, GAIN_BEYOND, GAIN_LATER = 0.05, 0.01, 0.10
+#: The first guess may be far too low (a run has just begun): until the next refusal the rate grows faster.
+GAIN_FIRST = 0.5
 CALM = 10.0
 #: A limit that was passed this many times over is gone (it was somebody else's load).
 FORGOTTEN = 8.0
@@ -79,6 +82,7 @@ class Pace:
     _left_until: float = 0.0
     _learnt_at: float = -1.0  #: when the last refusal that was news was heard
     _accepted: int = 0  #: since then
+    _guessed: bool = False  #: the rate was not measured yet
     _barren: int = 0  #: refusals since something passed
     _recent: deque[float] = field(default_factory=deque)
     _most: list[float] = field(default_factory=lambda: [0.0, 0, 0])  #: period's start, its most in flight, the last's
@@ -145,6 +149,7 @@ class Pace:
         elif self._is_rate(sent, now):
             self._trim(now)
             self._learn(max(len(self._recent), 1) / RECENT, now)
+            self._guessed = True
 
     def announce(self, said: Allowance, now: float) -> None:
         """The registry said how many requests it will still serve."""
@@ -176,6 +181,7 @@ class Pace:
         if self._accepted:
             passed = self._accepted / max(now - self._learnt_at, RECENT / 2)
             self._learn(min(max(passed, self.rate * FLOOR), self.rate), now)
+            self._guessed = False
         else:
             self._learnt_at = now
         self._barren += 1
@@ -186,7 +192,9 @@ class Pace:
         if not self.waiting and self._next <= now:
             return  # the rate is not what limits
         gain = GAIN if self.rate < self._known else GAIN_BEYOND
-        if now - self._learnt_at > CALM:
+        if self._guessed:
+            gain = GAIN_FIRST
+        elif now - self._learnt_at > CALM:
             gain = GAIN_LATER
         self.rate += gain * max(self._known, self.rate) / self.rate
         if self.rate > self._known * FORGOTTEN:
