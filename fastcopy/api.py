@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fastcopy.engine import Engine, Trace
     from fastcopy.jobs import Rule
     from fastcopy.manifest import Manifest
+    from fastcopy.migrate.planning import Planned
     from fastcopy.migrate.report import SyncReport
     from fastcopy.migrate.runner import SyncOptions
     from fastcopy.transfer.image import Copied
@@ -132,6 +133,34 @@ async def sync_async(
     return await running(options or Options(), work, emit=on_event, trace=trace, drain=drain)
 
 
+async def plan_async(
+    rules: Sequence[Rule],
+    options: Options | None = None,
+    sync: SyncOptions | None = None,
+    *,
+    on_event: OnEvent = ignore,
+    trace: Trace = None,
+) -> Planned:
+    """What `sync_async` would do with the same arguments, and what that costs. Nothing is written anywhere.
+
+    Raises BadConfig when two sources would be written to one destination.
+    """
+    from dataclasses import replace
+
+    from fastcopy.engine import running
+    from fastcopy.migrate.planning import Planning
+    from fastcopy.migrate.runner import SyncOptions
+
+    chosen = replace(sync or SyncOptions(), dry_run=True)
+
+    async def work(engine: Engine) -> Planned:
+        on_event(CopyStarted("", "", engine.run.meters))
+        planning = Planning(engine, chosen)
+        return planning.planned(await planning.go(rules))
+
+    return await running(options or Options(), work, emit=on_event, trace=trace)
+
+
 def _report(engine: Engine, copied: Copied, seconds: float) -> CopyReport:
     meters = engine.run.meters
     return CopyReport(
@@ -146,6 +175,7 @@ def _report(engine: Engine, copied: Copied, seconds: float) -> CopyReport:
         seconds=seconds,
         requests=engine.requests,
         digest_map=copied.digest_map,
+        companions=copied.companions,
     )
 
 

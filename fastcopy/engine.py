@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastcopy.http.hosts import HostAccess, HostTable
     from fastcopy.http.policy import Policy
     from fastcopy.http.registries import Endpoint
+    from fastcopy.transports._registry import PullBudget
     from fastcopy.transports._upload import Registry
 
 T = TypeVar("T")
@@ -105,6 +106,11 @@ class Hosts:
         return self._run.run.tmpdir
 
     @property
+    def pulls(self) -> dict[str, PullBudget | None]:
+        """Registries met so far that ration pulls, and what they said is left."""
+        return {each.name: each.pulls for each in self._registries.values() if each.manners.counts_pulls}
+
+    @property
     def requests(self) -> int:
         """Requests sent by this side so far."""
         return sum(registry.client.requests for registry in self._registries.values())
@@ -137,6 +143,11 @@ class Engine:
         if key not in self._hosts:
             self._hosts[key] = Hosts(options, self.options, self._stack, self._trace, self.run)
         return self._hosts[key]
+
+    def source_pulls(self) -> dict[str, PullBudget | None]:
+        """What the sources' registries that ration pulls said is left."""
+        sources = [hosts for (side, _), hosts in self._hosts.items() if side == "source"]
+        return {name: left for hosts in sources for name, left in hosts.pulls.items()}
 
     @property
     def requests(self) -> int:

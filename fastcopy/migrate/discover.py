@@ -35,6 +35,7 @@ class Discovery:
     empty: list[Rule] = field(default_factory=list)  #: rules and repositories that were read and select nothing
     listing: int = 0
     count: int = 0  #: of jobs
+    asked: int = 0  #: repositories and catalogs that were listed
     _batches: dict[Place, list[Job]] = field(default_factory=dict)
     _taken: dict[str, Job] = field(default_factory=dict)  #: by destination
 
@@ -115,6 +116,7 @@ class Crawl:
     async def _list(self, place: Place, rule: Rule, settle: Callable[[Place, list[Job]], None]) -> None:
         """Ask for what *rule* needs; settles each repository once, also one that failed."""
         self._watch.rule(rule)
+        self.found.asked += _asks(rule)
         try:
             if rule.needs_catalog:
                 narrowed = expand_catalog(rule, await _catalog(self._engine, rule))

@@ -109,6 +109,7 @@ class Planner:
     def __init__(self) -> None:
         self._images: dict[int, Image] = {}
         self._there: dict[Question, bool] = {}
+        self._wanted: dict[Question, Descriptor] = {}
 
     def image(self, image: Image) -> None:
         """What is known of one image now."""
@@ -118,9 +119,14 @@ class Planner:
         """The answer of one place."""
         self._there[question] = there
 
+    def wanted(self, question: Question) -> Descriptor:
+        """The blob that *question* is about."""
+        return self._wanted[question]
+
     def questions(self) -> list[Question]:
         """What has to be asked before the plan is complete, given the images so far."""
-        return sorted(question for question in _asked(_in_order(self._images)) if question not in self._there)
+        self._wanted = dict(_asked(_in_order(self._images)))
+        return sorted(question for question in self._wanted if question not in self._there)
 
     def plan(self) -> Plan:
         """The plan; raises ValueError while a question is open."""
@@ -215,7 +221,7 @@ def _mountable(image: Image) -> str:
     return image.origin.place if same else ""
 
 
-def _asked(images: Iterable[Image]) -> Iterator[Question]:
+def _asked(images: Iterable[Image]) -> Iterator[tuple[Question, Descriptor]]:
     seen: set[tuple[str, str, Digest]] = set()
     for image, what in _needs(images):
         account = _account(image.spot, what.digest)
@@ -223,7 +229,7 @@ def _asked(images: Iterable[Image]) -> Iterator[Question]:
             continue
         seen.add(account)
         if image.spot.host and not _mountable(image):
-            yield Question(image.spot.host, image.spot.place, what.digest)
+            yield Question(image.spot.host, image.spot.place, what.digest), what
 
 
 def _ensured(images: Iterable[Image], there: Mapping[Question, bool]) -> dict[int, tuple[Ensure, ...]]:

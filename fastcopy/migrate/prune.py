@@ -60,10 +60,13 @@ class Pruned:
 
 
 def owned(
-    rules: Sequence[Rule], found: Discovery, outcomes: Mapping[Job, Outcome], consent: Consent
+    rules: Sequence[Rule], found: Discovery, outcomes: Mapping[Job, Outcome] | None, consent: Consent
 ) -> tuple[list[Owned], list[tuple[str, str]]]:
-    """The repositories that may be pruned, and those that are left alone although their rules consent, with reasons."""
-    mine = _of_jobs(found.jobs, outcomes)
+    """The repositories that may be pruned, and those that are left alone although their rules consent, with reasons.
+
+    No *outcomes*: nothing has been tried, and everything is taken to go well.
+    """
+    mine = _of_jobs(found.jobs, outcomes or {})
     spared: dict[str, str] = {}
     reasons = _empty(found, mine, consent) | _unfinished(found.jobs, outcomes) | _unlisted(rules, found.failures)
     everywhere = reasons.pop("", "")
@@ -88,13 +91,13 @@ def _of_jobs(jobs: Sequence[Job], outcomes: Mapping[Job, Outcome]) -> dict[str, 
     return found
 
 
-def _unfinished(jobs: Sequence[Job], outcomes: Mapping[Job, Outcome]) -> dict[str, str]:
-    """Repositories where an image is missing. In a dry run nothing was tried, and nothing is missing."""
+def _unfinished(jobs: Sequence[Job], outcomes: Mapping[Job, Outcome] | None) -> dict[str, str]:
+    """Repositories where an image is missing."""
     found: dict[str, str] = {}
-    for job in jobs:
+    for job in jobs if outcomes is not None else ():
         ref = job.destination_ref
-        outcome = outcomes.get(job)
-        if isinstance(ref, DockerRef) and outcomes and (outcome is None or outcome.status in ("failed", "skipped")):
+        outcome = (outcomes or {}).get(job)
+        if isinstance(ref, DockerRef) and (outcome is None or outcome.status not in ("copied", "present")):
             found[ref.name] = f"{job.source} is not there"
     return found
 

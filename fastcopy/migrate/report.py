@@ -24,6 +24,7 @@ class Outcome:
     digest: str = ""
     source_digest: str = ""
     error: FastcopyError | None = None
+    companions: int = 0  #: referrers and digest tags that were copied with it
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -35,6 +36,7 @@ class Outcome:
             "status": self.status,
             "source_digest": self.source_digest,
             "destination_digest": self.digest,
+            **({"companions": self.companions} if self.companions else {}),
             **told,
         }
 

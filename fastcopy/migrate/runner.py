@@ -82,7 +82,8 @@ class Syncing:
     async def _prune(self, rules: Sequence[Rule]) -> None:
         if not self.sync.prune or self.stopped or self.engine.run.drain.asked:
             return
-        places, left = owned(rules, self.found, self.outcomes, self.sync.prune)
+        outcomes = None if self.sync.dry_run else self.outcomes
+        places, left = owned(rules, self.found, outcomes, self.sync.prune)
         for name, why in left:
             self.sync.watch.spared(name, why)
         self.pruned = await prune(self.engine, places, self.sync.watch, dry_run=self.sync.dry_run)
@@ -173,7 +174,8 @@ class Syncing:
             self.stopped = self.stopped or not self.sync.keep_going
         else:
             status = "present" if result.present else self.achieved
-            outcome = Outcome(job, status, result.digest, result.source_digest or result.digest)
+            source = result.source_digest or result.digest
+            outcome = Outcome(job, status, result.digest, source, companions=result.companions)
         self.outcomes[job] = outcome
         self._note(outcome)
         self.sync.watch.ended(outcome)

@@ -34,6 +34,7 @@ class Manners:
     ranges: bool = True
     referrers: bool = True  #: has the referrers API; until it answers otherwise
     resumes: bool | None = None
+    counts_pulls: bool = False  #: GETs of manifests are rationed; HEADs are not, and say how many are left
 
     def style_for(self, size: int) -> UploadStyle:
         """How to upload a blob of *size* bytes."""
@@ -58,6 +59,8 @@ class Manners:
 ROWS: tuple[tuple[re.Pattern[str], Manners], ...] = (
     # A single PUT above about 20 MB is answered 413 or reset; PATCH parts need Content-Length.
     (re.compile(r".*\.azurecr\.(io|cn|us)"), Manners(chunk=8 << 20, put_limit=16 << 20, resumes=False)),
+    # 100 pulls in six hours for whoever does not log in, 200 for free accounts.
+    (re.compile(r"(registry-1\.|index\.)?docker\.io"), Manners(counts_pulls=True)),
     # Several PATCHes are refused; one PUT with Content-Length is the documented way.
     (re.compile(r".*-docker\.pkg\.dev|(.*\.)?gcr\.io"), Manners(resumes=False)),
     # PATCH chunks above 4 MiB are answered 416: whole PUT only.

@@ -87,6 +87,28 @@ def read_current(response: Response) -> tuple[Digest | None, str]:
     return Digest(claimed), response.headers.get("content-type").partition(";")[0].strip()
 
 
+@dataclass(frozen=True, slots=True)
+class PullBudget:
+    """How many manifests may still be read, of how many in `window` seconds; None where that is not said."""
+
+    left: int
+    limit: int | None = None
+    window: int | None = None
+
+
+_BUDGET = re.compile(r"\s*(\d{1,9})\s*(?:;\s*w=(\d{1,9}))?")
+
+
+def read_pulls(response: Response) -> PullBudget | None:
+    """RateLimit-Remaining and RateLimit-Limit, as ``76;w=21600`` (protocol reference 3.1)."""
+    left = _BUDGET.match(response.headers.get("ratelimit-remaining"))
+    if not left:
+        return None
+    limit = _BUDGET.match(response.headers.get("ratelimit-limit"))
+    window = left[2] or (limit and limit[2])
+    return PullBudget(int(left[1]), int(limit[1]) if limit else None, int(window) if window else None)
+
+
 def get_blob(repo: Repository, what: Descriptor, first: int = 0, last: int | None = None) -> Request:
     """GET a blob (end-2); a closed range whenever it is not the whole (open ones break some servers)."""
     headers: tuple[tuple[str, str], ...] = ()

@@ -33,6 +33,7 @@ class Registry:
     name: str
     client: Client
     manners: Manners = field(init=False)
+    pulls: ask.PullBudget | None = None  #: as the last HEAD of a manifest said
     stumbled: set[str] = field(default_factory=set)  #: uploads that did not stand where their status said
 
     def __post_init__(self) -> None:

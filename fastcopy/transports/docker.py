@@ -19,6 +19,7 @@ from fastcopy.names import DockerRef, image_name
 from fastcopy.threads import in_thread
 from fastcopy.transports import _companions as beside
 from fastcopy.transports import _registry as ask
+from fastcopy.transports._signed import Targets
 from fastcopy.transports._upload import PushedUpload, Registry, write_small
 from fastcopy.transports.base import (
     Accepts,
@@ -94,6 +95,7 @@ class RegistrySource(Source):
         self.host = registry.name
         self.place = path or ref.repository
         self.alone = ""
+        self._targets = Targets()
 
     @property
     def ranges(self) -> bool:
@@ -111,7 +113,9 @@ class RegistrySource(Source):
 
     async def head(self) -> tuple[Digest | None, str]:
         request = ask.get_manifest(self.repo, self.ref.reference, "HEAD")
-        return ask.read_current(await self.registry.client.request(request))
+        response = await self.registry.client.request(request)
+        self.registry.pulls = ask.read_pulls(response) or self.registry.pulls
+        return ask.read_current(response)
 
     async def tags(self) -> AsyncIterator[list[str]]:
         """Tags, page by page, in the registry's order."""
@@ -143,7 +147,8 @@ class RegistrySource(Source):
         return await self._open_whole(what, first)  # ranges are not its strength: read it all, skip the beginning
 
     async def _open(self, what: Descriptor, first: int, last: int | None) -> BlobReader:
-        lease = await self.registry.client.open_body(ask.get_blob(self.repo, what, first, last))
+        request = ask.get_blob(self.repo, what, first, last)
+        lease = await self._targets.open_body(self.registry.client, request, what.digest)
         try:
             return await self._reader(lease, what, first, last)
         except BaseException:
