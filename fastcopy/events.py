@@ -70,6 +70,7 @@ class CopyReport:
     seconds: float = 0.0
     requests: int = 0
     digest_map: Mapping[str, str] = field(default_factory=dict)  #: of changed manifests: source to destination
+    companions: int = 0  #: referrers and digest tags that were copied with it
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,7 @@ def test_a_dry_run_has_no_outcomes_and_misses_nothing() -> None:
     (job,) = expand(rule, ["1"])
     found = Discovery()
     found.add((0, 0), [job])
-    assert owned([rule], found, {}, "listed")[0] == [
+    assert owned([rule], found, None, "listed")[0] == [
         Owned("b.lan/m1", Access(), frozenset({"1"}), (Glob("v*"),), frozenset())
     ]
+    assert owned([rule], found, {}, "listed")[0] == []
