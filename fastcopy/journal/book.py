@@ -7,10 +7,10 @@ reads nothing of it. The loop touches memory alone.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -46,6 +46,7 @@ class Book(Notes):
         self._arrived: set[tuple[str, str, Digest]] = set()
         self._recalled: set[_Blob] = set()
         self._question: Question | None = None
+        self._former: list[Shelf] = []  #: those in which somebody noted places before
         self._grew = False  #: whether anything was put into the cache
 
     def checkpoint(self, upload: OpenUpload) -> None:
@@ -71,7 +72,7 @@ class Book(Notes):
 
     async def recall(self, host: str, digest: Digest) -> None:
         blob = (host, digest)
-        if blob in self._recalled:
+        if blob in self._recalled or not self._former:
             return
         self._recalled.add(blob)
         if self._question is not None:
@@ -89,7 +90,7 @@ class Book(Notes):
 
     def _look_up(self, blobs: Sequence[_Blob]) -> None:
         """Runs in a thread. A file that cannot be read now knows nothing."""
-        for shelf in filter(None, (self._run, self._cache)):
+        for shelf in self._former:
             for blob, place in shelf.places_of(blobs):
                 self._places[blob].setdefault(place)
 
@@ -154,6 +155,7 @@ class Book(Notes):
         for host, place, digest, location, offset, state in shelf.rows("SELECT * FROM upload"):
             super().checkpoint(OpenUpload(host, place, Digest(digest), location, offset, state))
         self._run = shelf
+        self._ask_later(shelf)
 
     def load_cache(self, shelf: Shelf) -> None:
         """Read what other runs wrote; raises Unusable."""
@@ -163,6 +165,11 @@ class Book(Notes):
         for host, name, value in shelf.rows("SELECT * FROM fact"):
             self._facts[host, name] = value
         self._cache = shelf
+        self._ask_later(shelf)
+
+    def _ask_later(self, shelf: Shelf) -> None:
+        if shelf.rows("SELECT 1 FROM blob LIMIT 1"):
+            self._former.append(shelf)
 
     def begin(self, command: str) -> None:
         """Note that a process works on the run."""
@@ -222,6 +229,8 @@ class Shelf:
         self.loss = CACHELESS if sql == schema.CACHE else GOING_ON
         self._connection = connect(path, sql, wal=wal)
         self._writer: Writer | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._reading = threading.Lock()
 
     @property
     def writer(self) -> Writer:
@@ -240,7 +249,8 @@ class Shelf:
     def places_of(self, blobs: Sequence[_Blob]) -> list[tuple[_Blob, str]]:
         """Where *blobs* once were, by a connection of its own; nothing when that cannot be learnt."""
         try:
-            with contextlib.closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            with self._reading:
+                file = self._reader = self._reader or _reader(self.path)
                 return [
                     (blob, place)
                     for blob in blobs
@@ -251,10 +261,16 @@ class Shelf:
 
     def close(self) -> None:
         """Write everything and close."""
+        if self._reader is not None:
+            self._reader.close()
         if self._writer is not None:
             self._writer.close()
         else:
             self._connection.close()
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=0.1, check_same_thread=False)
 
 
 def open_book(directory: Path, key: str, command: str, tell: Tell) -> tuple[Book, places.Lock] | None:
