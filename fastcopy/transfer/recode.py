@@ -152,6 +152,7 @@ class Recoding:
     target: Destination
     layer: Layer
     breaks: int = 0
+    taken: int = 0  #: bytes of the source, once it has succeeded
 
     async def go(self) -> Recoded:
         """Recompress and commit; nothing is visible before every digest has agreed."""
@@ -229,7 +230,7 @@ class Recoding:
         failure = failure_of_outlet(report, flow.outlet, self.layer.what, self.run.options.stall)
         if failure is not None:
             raise failure.blame("destination")
-        done = Recoded(flow.digest, flow.size, flow.diff_id, flow.annotations)
+        done, self.taken = Recoded(flow.digest, flow.size, flow.diff_id, flow.annotations), flow.position
         await blamed("destination", upload.finish(report, done.digest, done.size))
         return done
 

@@ -13,10 +13,11 @@ from functools import partial
 from fastcopy import imageconfig, media
 from fastcopy.convert import Converted, convert
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import FastcopyError, Unsupported
+from fastcopy.errors import FastcopyError
 from fastcopy.events import BlobKind
 from fastcopy.manifest import Manifest
 from fastcopy.transfer.ensure import ensure_blob
+from fastcopy.transfer.measure import diff_ids, measured, sized
 from fastcopy.transfer.memory import MemorySource
 from fastcopy.transfer.reading import Reader
 from fastcopy.transfer.recode import Layer, recode
@@ -45,12 +46,29 @@ class Reshaping:
         when the image cannot take the form.
         """
         if self.image.kind == "schema1" and self.plan.media_type not in media.SCHEMA1_TYPES:
-            raise Unsupported("schema 1 images are not converted in this version of fastcopy: uncompressed digests of "
-                              "their layers would have to be found first")  # fmt: skip
+            return await self._from_schema1(aboard, leave)
         config = await Reader(self.run, self.source).config(self.image)
         self._converted(config, self._guessed(), aboard())  # what cannot be expressed fails before a byte moves
         layers = await self._layers(config, aboard, leave)
         made = self._converted(config, layers, aboard())
+        await self._made_blobs(made, aboard, leave)
+        return Manifest.parse(made.raw, made.media_type, made.digest)
+
+    async def _from_schema1(self, aboard: Aboard, leave: Leave) -> Manifest:
+        """Its successors name sizes and uncompressed digests, which have to be found first."""
+        layers = self.image.layers
+        tasks = {each.digest: partial(measured, self.run, self.source, each) for each in layers}
+        facts = dict(zip(tasks, await gather(*tasks.values()), strict=True))
+        found = [facts[each.digest] for each in layers]
+        kept = {old.digest: await self._layer(sized(old, facts[old.digest]), to, None, aboard, leave)
+                for old, to in dict(zip(layers, self.plan.layers, strict=True)).items()}  # fmt: skip
+        made = convert(
+            self.image,
+            None,
+            self.plan.media_type,
+            layers=[kept[each.digest] for each in layers],
+            diff_ids=diff_ids(found),
+        )
         await self._made_blobs(made, aboard, leave)
         return Manifest.parse(made.raw, made.media_type, made.digest)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.copy import world
 from tests.copy.world import DOCKER, DOCKER_LIST, OCI, OCI_INDEX, Pair, fresh
 from tests.recode import images
 from tests.registries import Registry
+from tests.values.support import schema1_image, write_dir
 
 SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
@@ -160,3 +162,21 @@ def test_a_recompressed_image_is_read_by_skopeo(debian: Registry, tmp_path: obje
     with open(f"{tmp_path}/image/manifest.json", encoding="utf-8") as file:
         found = json.load(file)
     assert [each["digest"] for each in found["layers"]] == [world.digest_of(each) for each in images.TARS]
+
+
+@pytest.mark.real("skopeo")
+@pytest.mark.parametrize("form", ["v2s2", "oci"])
+def test_schema_1_becomes_what_skopeo_makes_of_it(form: str, tmp_path: Path) -> None:
+    """Sizes and diff IDs are found in the layers; manifest and config are skopeo's, byte for byte."""
+    raw, blobs = schema1_image()
+    source = write_dir(tmp_path / "source", raw, blobs)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ran = run("copy", "--format", form, f"dir:{source}", f"dir:{ours}")
+    assert ran.code == 0, ran.err
+    subprocess.run(["skopeo", "--insecure-policy", "copy", "--format", form, f"dir:{source}", f"dir:{theirs}"],
+                   check=True, capture_output=True, timeout=60)  # fmt: skip
+    manifest = (ours / "manifest.json").read_bytes()
+    assert manifest == (theirs / "manifest.json").read_bytes()
+    config = json.loads(manifest)["config"]["digest"].removeprefix("sha256:")
+    assert (ours / config).read_bytes() == (theirs / config).read_bytes()
+    assert {each.name for each in ours.iterdir()} <= {each.name for each in theirs.iterdir()}
