@@ -114,6 +114,7 @@ class Pace:
     def send(self, now: float) -> Sent:
         """A request is sent now."""
         self.in_flight += 1
+        self._renew(now)
         if self.rate is not None:
             self._next = max(self._next, now - self._slack(self.rate)) + 1 / self.rate
         if self._left is not None:
@@ -154,10 +155,20 @@ class Pace:
     def announce(self, said: Allowance, now: float) -> None:
         """The registry said how many requests it will still serve."""
         self.announced = said
-        self._left = None
-        if said.until is not None and said.until <= PATIENCE:
-            self._left = said.remaining - self.in_flight
-            self._left_until = now + said.until
+        if said.until is None or said.until > PATIENCE:
+            self._left = None
+            return
+        left = said.remaining - self.in_flight
+        same = self._left is not None and now < self._left_until
+        self._left = min(self._left or 0, left) if same else left  # answers overtake each other
+        self._left_until = max(self._left_until, now + said.until) if same else now + said.until
+
+    def _renew(self, now: float) -> None:
+        """The count starts anew: until an answer says more, what is in flight already is all that is known of it."""
+        if self._left is not None and now >= self._left_until and self.announced is not None:
+            limit = self.announced.limit
+            self._left = None if limit is None else limit - self.in_flight + 1
+            self._left_until = now + (self.announced.window or RECENT)
 
     def close(self, until: float) -> None:
         """Send nothing before *until*."""
