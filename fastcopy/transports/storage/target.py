@@ -249,6 +249,7 @@ def _staging_room(driver: str) -> Room:
                 _remove_abandoned(entry.path)
         room = Room(tempfile.mkdtemp(prefix=_STAGING, dir=driver))
         fcntl.flock(room.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    room.durable = False  # what a crash takes from here nobody misses
     return room
 
 
