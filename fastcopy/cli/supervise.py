@@ -40,7 +40,9 @@ async def _supervised(work: Coroutine[Any, Any, int], call: Call, watch: _Watch)
             code = await work
         except Exception as error:
             if watch.failure is None:
-                raise watch.explain(error) from error
+                if drained := watch.drained(error):
+                    raise drained from None
+                raise
     if watch.failure is not None:  # also when being cancelled made the work fail in its own way
         raise watch.failure
     if scope.cancelled_caught:
@@ -78,10 +80,10 @@ class _Watch:
         if self.failure is not None:
             scope.cancel()
 
-    def explain(self, error: Exception) -> Exception:
-        """What a command that was drained ends with: the signal's own exit code, and what is left."""
+    def drained(self, error: Exception) -> FastcopyError | None:
+        """What a command that left something ends with, when a signal asked for it: the signal's own exit code."""
         found = leaf(error)
-        return _failure(self._drains, str(found)) if self._drains and isinstance(found, Drained) else error
+        return _failure(self._drains, str(found)) if self._drains and isinstance(found, Drained) else None
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._leaving:

@@ -21,7 +21,7 @@ from tests.live.relay import held_relay
 from tests.registries import Registry
 from tests.sync.world import Place, moved
 
-LARGE = 200 << 20
+LARGE = 96 << 20
 
 
 def _large(registry: Registry, repo: str) -> Made:
