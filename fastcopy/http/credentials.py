@@ -16,13 +16,12 @@ from functools import cached_property
 from pathlib import Path
 
 from fastcopy.errors import AuthError, BadConfig, FastcopyError, Unsupported
+from fastcopy.http import authfile, helpers
 from fastcopy.http.authfile import HUB_KEY, Ask, AuthFile
 from fastcopy.http.conffile import section
+from fastcopy.http.home import home_directory
 from fastcopy.http.registries import AUTH_FILES
 from fastcopy.options import Credentials
-
-from fastcopy.http import authfile, helpers
-from fastcopy.http.home import home_directory
 
 #: A helper that failed is not asked again for this many seconds: hundreds of repositories may want to know.
 FAILURE_PAUSE = 5.0

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastcopy.errors import PolicyRefused
+from fastcopy.http import certs, noproxy, registries
 from fastcopy.http.certs import CertFiles, TlsDetails
+from fastcopy.http.home import home_directory
 from fastcopy.http.realm import same_host
 from fastcopy.http.registries import Endpoint, RegistriesConf
 from fastcopy.http.wire import Origin, Proxy, Url
 from fastcopy.options import Credentials, HostOptions, HttpVersion
-
-from fastcopy.http import certs, noproxy, registries
-from fastcopy.http.home import home_directory
 
 if TYPE_CHECKING:
     from fastcopy.http.credentials import CredentialStore

@@ -14,7 +14,6 @@ from typing import Any
 
 from fastcopy.errors import BadConfig, PolicyRefused
 from fastcopy.http.conffile import parse_json, read_text
-
 from fastcopy.http.home import home_directory
 
 #: Requirement types and the fields each may have besides ``type``.

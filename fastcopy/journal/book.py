@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import trio
+
 from fastcopy.descriptor import Digest
 from fastcopy.errors import FastcopyError
-from fastcopy.transfer.notes import Notes, OpenUpload, Recoded
-
 from fastcopy.journal import places, schema
 from fastcopy.journal.database import Unusable, Writer, connect, unusable
+from fastcopy.transfer.notes import Notes, OpenUpload, Recoded
 
 Tell = Callable[[str], None]
 _Blob = tuple[str, Digest]  #: host and digest
