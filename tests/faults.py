@@ -222,6 +222,79 @@ def stall_download(at: int, seconds: float = 3600) -> Middleware:
     return _cut(at, lambda: trio.sleep(seconds))
 
 
+def trickle_download(at: int, seconds: float, piece: int = 512) -> Middleware:
+    """After `at` bytes of the body, send `piece` bytes every so many seconds."""
+
+    async def fault(head: Head, body: Body, proceed: Handler) -> Reply:
+        reply = await proceed(head, body)
+        raw = await _whole(reply)
+
+        async def source() -> AsyncGenerator[bytes, None]:
+            yield raw[:at]
+            for start in range(at, len(raw), piece):
+                await trio.sleep(seconds)
+                yield raw[start : start + piece]
+
+        return Reply(reply.status, reply.headers, Chunks(reply.length, source()))
+
+    return fault
+
+
+class ConcurrencyLimit:
+    """429 to whatever comes while `limit` answers are under way, their bodies included."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.under_way = self.most = self.refused = 0
+
+    async def __call__(self, head: Head, body: Body, proceed: Handler) -> Reply:
+        if self.under_way >= self.limit:
+            self.refused += 1
+            return await respond(429, "TOOMANYREQUESTS")(head, body, proceed)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            reply = await proceed(head, body)
+            raw = await _whole(reply)
+        except BaseException:
+            self.under_way -= 1
+            raise
+
+        async def source() -> AsyncGenerator[bytes, None]:
+            try:
+                yield raw
+            finally:
+                self.under_way -= 1
+
+        return Reply(reply.status, reply.headers, Chunks(reply.length, source()))
+
+
+class OneAtATime:
+    """Answers one request after the other, each after so many seconds: more connections bring nothing."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._turn: trio.Lock | None = None
+
+    async def __call__(self, head: Head, body: Body, proceed: Handler) -> Reply:
+        self._turn = self._turn or trio.Lock()
+        async with self._turn:
+            await trio.sleep(self._seconds)
+            return await proceed(head, body)
+
+
+class RangeLog:
+    """Lets everything pass and remembers the ranges that were asked for."""
+
+    def __init__(self) -> None:
+        self.ranges: list[tuple[int, int]] = []
+
+    async def __call__(self, head: Head, body: Body, proceed: Handler) -> Reply:
+        if found := re.fullmatch(r"bytes=(\d+)-(\d+)", head.headers.get("Range")):
+            self.ranges.append((int(found[1]), int(found[2])))
+        return await proceed(head, body)
+
+
 async def _whole(reply: Reply) -> bytes:
     async with contextlib.aclosing(pieces(reply.body)) as parts:
         return b"".join([bytes(part) async for part in parts])
@@ -326,6 +399,7 @@ class SignedOrigin:
         self.scheme = "http"
         self.registry: Registry | None = None
         self.leaked: list[str] = []  #: Authorization values that should never have come here
+        self.served = 0  #: requests that were let through
         self._signed: dict[str, int] = {}
 
     def expire(self) -> None:
@@ -354,6 +428,7 @@ class SignedOrigin:
         if self._signed.get(signature, 0) <= 0:
             return Reply(403, [("Content-Type", "application/xml")], b"<Error><Code>AccessDenied</Code></Error>")
         self._signed[signature] -= 1
+        self.served += 1
         assert self.registry is not None
         server = self.registry.server
         try:

@@ -45,6 +45,11 @@ class BlobReader(ABC):
         """The next piece, empty at the end. Only when `inlet` is None."""
         raise Unsupported("this body is read through its inlet")
 
+    async def discard(self, count: int) -> None:
+        """Throw away the next *count* bytes. Raises LinkLost when there are fewer."""
+        if count:
+            raise Unsupported("nothing of this body can be skipped")
+
     @abstractmethod
     async def settle(self, report: Report | None) -> None:
         """MUST be called after the pump gave the inlet back: keeps the connection if it is clean, else drops it."""
@@ -200,6 +205,10 @@ class Destination(ABC):
     @abstractmethod
     async def begin(self, what: Descriptor) -> Upload:
         """Start an upload."""
+
+    def beside(self, place: str) -> Destination | None:
+        """Another *place* of the same host, for blobs only; None where there is no such thing."""
+        return None
 
     async def resume(self, what: Descriptor, location: str) -> Upload | None:
         """Go on with the upload at *location*, from where the place says it stands; None: there is none any more."""

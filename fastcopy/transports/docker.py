@@ -283,6 +283,9 @@ class RegistryDestination(Destination):
             location = await self.registry.learn(self.repo, location)
         return PushedUpload(self.registry, self.repo, what, location or await self._location(what))
 
+    def beside(self, place: str) -> Destination:
+        return RegistryDestination(self.registry, DockerRef(self.ref.domain, place))
+
     async def resume(self, what: Descriptor, location: str) -> Upload | None:
         if self.registry.manners.resumes is False:
             return None

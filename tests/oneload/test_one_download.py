@@ -151,14 +151,13 @@ def test_what_is_wanted_after_the_download_ended_is_counted(world: World, monkey
 
 def _spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every Run made from now on."""
-    from fastcopy import engine
+    from fastcopy.transfer.run import Run as plain
 
     made: list[Any] = []
-    plain = engine.Run
 
     def spy(*given: Any, **named: Any) -> Any:
         made.append(plain(*given, **named))
         return made[-1]
 
-    monkeypatch.setattr(engine, "Run", spy)
+    monkeypatch.setattr("fastcopy.engine.Run", spy)
     return made
