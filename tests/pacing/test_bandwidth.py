@@ -11,7 +11,7 @@ from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.transfer.inflow import Inflow
 
 
-class Meter(Rate):  # type: ignore[misc]  # the native class is final for type checkers only
+class Meter(Rate):
     """A rate that grants a thousand bytes at a time, every second time none, and remembers."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ def test_every_byte_of_a_recompressed_layer_is_paid_for() -> None:
     """What was granted, wait by wait, is what was read; a stop ends the waiting."""
     data = gzip.compress(b"layer" * 5000, 0)
     digest = Digest(f"sha256:{hashlib.sha256(data).hexdigest()}")
-    what, rate = Descriptor("application/octet-stream", digest, len(data)), Meter()
+    what, rate = Descriptor(digest, len(data), "application/octet-stream"), Meter()
     flow = Inflow(what, codecs.encoder("zstd", None, 1), Outlet.null(), None, stall=5.0, rate=rate)
     flow.take(data[:20_000])
     flow.take(data[20_000:])
