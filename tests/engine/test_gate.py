@@ -78,3 +78,56 @@ async def test_gather_raises_the_first_failure_alone(autojump_clock: trio.testin
 
     assert finished == []
     assert trio.current_time() < 5
+
+
+async def test_turns_follow_each_other_at_the_pace(autojump_clock: trio.testing.MockClock) -> None:
+    """Ten requests per second: the eleventh leaves a second after the first, in the order of asking."""
+    gate, order = Gate(Schedule()), []
+    gate.schedule.pace("a").rate = 10.0
+
+    async def ask(number: int) -> None:
+        turn = await gate.turn("a")
+        order.append(number)
+        turn.over()
+
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for number in range(11):
+            nursery.start_soon(ask, number)
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert order == list(range(11))
+    assert trio.current_time() - start == pytest.approx(1.0, abs=0.05)
+    assert gate.schedule.pace("a").waiting == 0
+    assert gate.schedule.pace("a").in_flight == 0
+
+
+async def test_who_waits_for_room_is_woken_after_a_pause(autojump_clock: trio.testing.MockClock) -> None:
+    """A ticket behind a full window whose host is then told to wait: it starts when the time has come."""
+    gate = Gate(Schedule(ONE))
+
+    async def second() -> None:
+        async with gate.slot(Lane.SMALL, ("a",)):
+            pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.keep_time)
+        async with gate.slot(Lane.SMALL, ("a",)) as slot:
+            nursery.start_soon(second)
+            await trio.testing.wait_all_tasks_blocked()
+            slot.judge(TooManyRequests("slow down", retry_after=30.0), "a")
+        with trio.fail_after(60):
+            async with gate.slot(Lane.SMALL, ("a",)):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_registry_that_names_a_time_is_told_of_once(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever renders the run hears how long a registry wants to be left alone."""
+    gate, told = Gate(Schedule()), []
+    gate.held = lambda registry, seconds: told.append((registry, round(seconds)))
+    (await gate.turn("a")).hear(True, 20.0, None)
+    for _ in range(2):
+        await gate.turn("a")
+
+    assert told == [("a", 20)]

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastcopy.schedule import IMAGES, OLDEST_EVERY, Lane, Limits, Schedule, Ticket, Verdict
+from fastcopy.schedule import IMAGES, OLDEST_EVERY, Allowance, Lane, Limits, Schedule, Ticket, Verdict
 
 HOSTS = ("a", "b", "c")
 hosts = st.sets(st.sampled_from(HOSTS), min_size=1, max_size=2).map(lambda names: tuple(sorted(names)))
@@ -120,3 +120,55 @@ def test_a_refusal_of_one_host_leaves_the_other_alone() -> None:
 
     assert schedule.window("a", Lane.BULK).limit == before / 2
     assert schedule.window("b", Lane.BULK).limit == before
+
+
+@given(
+    st.lists(tickets, min_size=1, max_size=40),
+    st.lists(st.tuples(st.sampled_from(HOSTS), st.floats(0, 20), st.integers(0, 3)), max_size=20),
+    st.randoms(),
+)
+def test_it_always_ends_whatever_registries_announce(
+    work: list[Ticket], news: list[tuple[str, float, int]], random: object
+) -> None:
+    """Closed times and allowances that are used up only delay; nobody who waits is forgotten."""
+    schedule, now, done = Schedule(LIMITS), 0.0, 0
+    for ticket in work:
+        schedule.submit(ticket)
+    running: list[Ticket] = []
+    while done < len(work):
+        running += schedule.admit(now)
+        _assert_within(running)
+        if news:
+            host, seconds, left = news.pop()
+            schedule.pace(host).close(now + seconds / 2)
+            schedule.pace(host).announce(Allowance(left, seconds), now)
+        if running:
+            schedule.finished(running.pop(random.randrange(len(running))), Verdict.FINE, now)  # type: ignore[attr-defined]
+            done += 1
+        else:
+            wake = schedule.wake_at(now)
+            assert wake is not None, "something waits, nothing runs, and time will not help"
+            now = wake
+
+
+def test_a_paced_registry_begins_nothing_while_requests_wait() -> None:
+    """What has begun is finished first, on either side of the registry; other registries go on."""
+    schedule = Schedule()
+    schedule.pace("a").waiting = 1
+    for hosts in ((">a",), ("<a", ">b"), (">b",)):
+        schedule.submit(Ticket(Lane.SMALL, hosts))
+    assert [ticket.hosts for ticket in schedule.admit(0.0)] == [(">b",)]
+    schedule.pace("a").waiting = 0
+    assert len(list(schedule.admit(0.0))) == 2
+
+
+def test_a_refusal_of_a_paced_registry_leaves_its_windows() -> None:
+    """It counts requests: fewer at once would not be fewer per second."""
+    schedule = Schedule()
+    schedule.pace("a").rate = 10.0
+    ticket = Ticket(Lane.SMALL, (">a",))
+    schedule.submit(ticket)
+    list(schedule.admit(0.0))
+    before = schedule.window(">a", Lane.SMALL).limit
+    schedule.finished(ticket, Verdict.SLOW_DOWN, 0.0, host=">a")
+    assert schedule.window(">a", Lane.SMALL).limit == before
