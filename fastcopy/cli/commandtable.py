@@ -55,6 +55,8 @@ COPY = Command(
         ("to a registry without TLS", "copy --dest-tls-verify=false docker://docker.io/library/alpine "
          "docker://localhost:5000/alpine"),
         ("for another program to watch", "copy --progress json docker://a.example/app:1 docker://b.example/app:1"),
+        ("from podman's storage", "copy containers-storage:localhost/app:1 docker://registry.example.com/app:1"),
+        ("into a Docker daemon", "copy docker://registry.example.com/app:1 docker-daemon:registry.example.com/app:1"),
     ),
     (table.AUTHFILE, *table.image("src-", "source"), *table.DESTINATION, *table.RETRY, *table.COPYING, *table.COPY,
      *table.OWN_COPYING),

@@ -37,8 +37,6 @@ _VACUOUS = {
     "copy.compress": "dir: is not a destination",
     "copy.accept_uncompressed": "oci: is not a destination",
     "copy.additional_tags": "docker-archive: is not a destination",
-    "source.daemon_host": "docker-daemon: is not a transport",
-    "destination.daemon_host": "docker-daemon: is not a transport",
     "source.shared_blob_dir": "oci: is not a transport",
     "destination.shared_blob_dir": "oci: is not a transport",
     "run.tmpdir": "nothing is written to disk",

@@ -146,7 +146,7 @@ def refuse_unwritable(place: Place) -> None:
     if reason:
         raise Unsupported(
             f"cannot write to containers-storage:{place}: {reason}",
-            hint="copy to docker-archive:/dev/stdout and pipe that into podman load",
+            hint="copy to docker-archive:FILE, then podman load -i FILE",
         )
 
 
