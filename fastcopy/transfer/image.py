@@ -17,6 +17,7 @@ from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import BadManifest, FastcopyError, PeerError, Unsupported
 from fastcopy.events import BlobKind, ImageDone, ImageStarted, ListStarted, ManifestKind, ManifestWritten
 from fastcopy.manifest import Manifest
+from fastcopy.options import CopyOptions
 from fastcopy.transfer import reshape
 from fastcopy.transfer.ensure import ensure_blob, look
 from fastcopy.transfer.reading import MAX_DEPTH, Reader, wanted_platforms
@@ -82,11 +83,27 @@ class ImageCopy:
                 self.results.setdefault(target, error)
         finally:
             self.run.wants.ended(self._crawling)
+        await self._rejected()
         if self.run.copy.companions:
             from fastcopy.transfer.companions import accompany
 
             await accompany(self)
         return self.results
+
+    async def _rejected(self) -> None:
+        """Try the other formats where a registry has everything but does not take the manifest."""
+        from fastcopy.transfer.rejected import in_other_formats, is_rejection
+
+        for target, result in list(self.results.items()):
+            if isinstance(result, FastcopyError) and is_rejection(result):
+                self.results[target] = await in_other_formats(self, target, result)
+
+    async def again(self, target: Destination, options: CopyOptions) -> Result:
+        """The copy to *target* alone once more, with other *options*."""
+        again = ImageCopy(replace(self.run, copy=options), self.source, [target])
+        result = (await again.go())[target]
+        self.digest_map |= again.digest_map
+        return result
 
     @property
     def aboard(self) -> list[Destination]:

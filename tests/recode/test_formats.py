@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastcopy.errors import Unsupported
+from fastcopy.serve.message import Body, Handler, Head, Middleware, Refusal, Reply
 from tests.cli.support import run
 from tests.copy import world
 from tests.copy.world import DOCKER, DOCKER_LIST, OCI, OCI_INDEX, Pair, fresh
@@ -180,3 +181,46 @@ def test_schema_1_becomes_what_skopeo_makes_of_it(form: str, tmp_path: Path) -> 
     config = json.loads(manifest)["config"]["digest"].removeprefix("sha256:")
     assert (ours / config).read_bytes() == (theirs / config).read_bytes()
     assert {each.name for each in ours.iterdir()} <= {each.name for each in theirs.iterdir()}
+
+
+def refusing(part: str, status: int = 400, code: str = "MANIFEST_INVALID") -> Middleware:
+    """A registry that takes no manifest whose type has *part* in it."""
+
+    async def fault(head: Head, body: Body, proceed: Handler) -> Reply:
+        if part in (head.headers.get("content-type") or ""):
+            return Refusal(status, code, "not this one").reply()
+        return await proceed(head, body)
+
+    return fault
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "MANIFEST_INVALID"), (415, "UNKNOWN")])
+def test_a_registry_that_rejects_a_format_gets_another(pair: Pair, status: int, code: str) -> None:
+    """As skopeo: the source's format first, then the others with the same blobs; the changed digest is told."""
+    pair.at_destination.add(refusing("oci", status, code), method="PUT", path="/manifests/")
+    made, repo = images.image(pair.source), fresh("formats/rejected")
+    outcome = pair.copy(made, repo)
+    assert outcome.report is not None, outcome.error
+    manifest, media_type = images.manifest(pair.destination, repo)
+    assert media_type == DOCKER
+    assert outcome.report.digest_map == {made.digest: outcome.report.digest}
+    assert len(manifest["layers"]) == len(made.blobs) - 1
+
+
+@pytest.mark.parametrize("more", [{"preserve_digests": True}, {"format": "oci"}])
+def test_a_rejected_format_is_final_where_it_may_not_change(pair: Pair, more: dict[str, Any]) -> None:
+    """--preserve-digests and --format leave no choice."""
+    pair.at_destination.add(refusing("oci"), method="PUT", path="/manifests/")
+    outcome = pair.copy(images.image(pair.source), fresh("formats/rejected"), **more)
+    assert "not this one" in str(outcome.error)
+
+
+def test_a_registry_that_takes_no_format_is_told_of_all(pair: Pair) -> None:
+    """skopeo's words, with what each attempt was answered."""
+    pair.at_destination.add(refusing("manifest"), method="PUT", path="/manifests/")
+    outcome = pair.copy(images.image(pair.source), fresh("formats/rejected"))
+    text = str(outcome.error)
+    assert "Uploading manifest failed, attempted the following formats:" in text
+    assert OCI in text
+    assert DOCKER in text
+    assert getattr(outcome.error, "side", "") == "destination"
