@@ -24,6 +24,7 @@ from fastcopy.events import BlobDone, BlobKind, BlobStarted
 from fastcopy.schedule import Lane
 from fastcopy.transfer.arrival import Arrival, Outcomes
 from fastcopy.transfer.carry import carry
+from fastcopy.transfer.elsewhere import finished_elsewhere
 from fastcopy.transfer.memory import MemorySource
 from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transfer.together import gather
@@ -157,12 +158,21 @@ async def _bring(run: Run, source: Source, wave: Sequence[Destination], what: De
     missing = [target for target in wave if target not in outcomes]
     if missing:
         async with run.drain.flight(due=isinstance(source, MemorySource)):
-            move = _bring_small if 0 <= what.size < SMALL_BLOB else carry
-            outcomes |= await move(run, source, missing, what)
+            outcomes |= await _moved(run, source, missing, what)
     for target in missing:
         if origins[target] and isinstance(outcomes[target], Arrival):
             outcomes[target] = Arrival("copied", refused=origins[target])
     return _alone(outcomes) if len(wave) == 1 else outcomes
+
+
+async def _moved(run: Run, source: Source, targets: Sequence[Destination], what: Descriptor) -> Outcomes:
+    if 0 <= what.size < SMALL_BLOB:
+        return await _bring_small(run, source, targets, what)
+    if len(targets) == 1:
+        arrival = await finished_elsewhere(run, source, targets[0], what)
+        if arrival is not None:
+            return {targets[0]: arrival}
+    return await carry(run, source, targets, what)
 
 
 async def _looked(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | FastcopyError | None:
@@ -222,7 +232,7 @@ async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> 
 
 async def _bring_small(run: Run, source: Source, targets: Sequence[Destination], what: Descriptor) -> Outcomes:
     data = await blamed("source", source.read_blob(what))
-    run.meters.took(len(data), 0)
+    run.meters.took_small(source.host, "source", len(data))
     run.ledger.read(what.digest, len(data))
 
     async def write(target: Destination) -> Arrival | FastcopyError:
@@ -230,7 +240,7 @@ async def _bring_small(run: Run, source: Source, targets: Sequence[Destination],
             await blamed("destination", target.write_blob(what, data))
         except FastcopyError as error:
             return error
-        run.meters.took(0, len(data))
+        run.meters.took_small(target.host, "destination", len(data))
         run.ledger.sent(what.digest, target, len(data))
         return Arrival("copied")
 

@@ -60,6 +60,11 @@ class Notes:
         """How far an upload of *digest* to *place* of *host* had come."""
         return self._uploads.get((host, place, digest))
 
+    def open_elsewhere(self, host: str, place: str, digest: Digest) -> OpenUpload | None:
+        """An upload of *digest* to another place of *host* than *place*, where there is none."""
+        found = [each for each in self._uploads.values() if (each.host, each.digest) == (host, digest)]
+        return None if any(each.place == place for each in found) else next(iter(found), None)
+
     def closed(self, host: str, place: str, digest: Digest) -> None:
         """The upload is finished or given up: there is nothing to go on with."""
         self._uploads.pop((host, place, digest), None)

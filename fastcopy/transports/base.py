@@ -171,7 +171,7 @@ class Source(ABC):
         """The tags of this place."""
         raise Unsupported(f"{self.name} {self.alone}")
 
-    def beside(self, tag: str) -> Source:
+    def companion(self, tag: str) -> Source:
         """Another image of the same place. It lives off what this one holds, and is closed with it."""
         raise Unsupported(f"{self.name} {self.alone}")
 
@@ -206,7 +206,7 @@ class Destination(ABC):
     async def begin(self, what: Descriptor) -> Upload:
         """Start an upload."""
 
-    def beside(self, place: str) -> Destination | None:
+    def elsewhere(self, place: str) -> Destination | None:
         """Another *place* of the same host, for blobs only; None where there is no such thing."""
         return None
 
@@ -241,7 +241,7 @@ class Destination(ABC):
         """
         raise Unsupported(f"{self.name} {self.alone}")
 
-    def beside(self, reference: str) -> Destination:
+    def companion(self, reference: str) -> Destination:
         """Another image of the same place, under a tag, or a digest (then it gets no name): as it is or not at all."""
         raise Unsupported(f"{self.name} {self.alone}")
 

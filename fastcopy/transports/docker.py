@@ -135,7 +135,7 @@ class RegistrySource(Source):
     async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
         return await beside.referrers(self.registry, self.repo, subject, artifact_type)
 
-    def beside(self, tag: str) -> RegistrySource:
+    def companion(self, tag: str) -> RegistrySource:
         return RegistrySource(self.registry, self.ref.with_tag(tag), self.place)
 
     async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
@@ -235,8 +235,8 @@ class MirroredSource(Source):
     async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
         return await self._chosen.referrers(subject, artifact_type)
 
-    def beside(self, tag: str) -> RegistrySource:
-        return self._chosen.beside(tag)
+    def companion(self, tag: str) -> RegistrySource:
+        return self._chosen.companion(tag)
 
 
 class RegistryDestination(Destination):
@@ -283,7 +283,7 @@ class RegistryDestination(Destination):
             location = await self.registry.learn(self.repo, location)
         return PushedUpload(self.registry, self.repo, what, location or await self._location(what))
 
-    def beside(self, place: str) -> Destination:
+    def elsewhere(self, place: str) -> Destination:
         return RegistryDestination(self.registry, DockerRef(self.ref.domain, place))
 
     async def resume(self, what: Descriptor, location: str) -> Upload | None:
@@ -340,7 +340,7 @@ class RegistryDestination(Destination):
     async def list_referrers(self, subject: Digest, entries: Sequence[Descriptor]) -> None:
         await beside.list_referrers(self.registry, self.repo, subject, entries)
 
-    def beside(self, reference: str) -> RegistryDestination:
+    def companion(self, reference: str) -> RegistryDestination:
         ref = self.ref.with_digest(Digest(reference)) if is_digest(reference) else self.ref.with_tag(reference)
         return RegistryDestination(self.registry, ref)
 
