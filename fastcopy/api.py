@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastcopy.manifest import Manifest
     from fastcopy.migrate.planning import Planned
     from fastcopy.migrate.report import SyncReport
-    from fastcopy.migrate.runner import SyncOptions
+    from fastcopy.migrate.runner import Syncing, SyncOptions
     from fastcopy.transfer.image import Copied
 
 T = TypeVar("T")
@@ -119,18 +119,28 @@ async def sync_async(
     """
     from fastcopy.engine import running
     from fastcopy.migrate.journaling import keeping, key_of
-    from fastcopy.migrate.runner import Syncing, SyncOptions
+    from fastcopy.migrate.runner import SyncOptions
 
     chosen = sync or SyncOptions()
 
     async def work(engine: Engine) -> SyncReport:
         on_event(CopyStarted("", "", engine.run.meters))
         async with keeping(engine.run, key_of(engine.run.copy, rules, chosen.jobs), chosen.command) as ending:
-            report = await Syncing(engine, chosen).go(rules)
+            report = await _syncing(engine, chosen).go(rules)
             ending.complete = report.complete
         return report
 
     return await running(options or Options(), work, emit=on_event, trace=trace, drain=drain)
+
+
+def _syncing(engine: Engine, chosen: SyncOptions) -> Syncing:
+    from fastcopy.migrate.runner import Syncing
+
+    if chosen.plan is None:
+        return Syncing(engine, chosen)
+    from fastcopy.migrate.executing import Executing
+
+    return Executing(engine, chosen, saved=chosen.plan)
 
 
 async def plan_async(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastcopy.options import Options
 
 #: The commands whose exit codes are fastcopy's own (docs/errors.md); skopeo's exit with 0, 1, 2 or 130.
-OWN_EXIT_CODES = frozenset({"serve", "convert", "status"})
+OWN_EXIT_CODES = frozenset({"serve", "convert", "status", "plan"})
 
 
 @dataclass

@@ -181,7 +181,8 @@ SYNC = Command(
     "Synchronize one or more images from one location to another",
     "sync [command options] --src TRANSPORT --dest TRANSPORT SOURCE DESTINATION\n"
     "  sync [command options] --list FILE --from PREFIX --to PREFIX\n"
-    "  sync [command options] --config FILE",
+    "  sync [command options] --config FILE\n"
+    "  sync [command options] --plan FILE",
     "Copy all the images from a SOURCE to a DESTINATION.\n\n"
     "Allowed SOURCE transports (specified with --src): docker, dir, yaml, oci.\n"
     "Allowed DESTINATION transports (specified with --dest): docker, dir, oci.\n\n"
@@ -193,11 +194,34 @@ SYNC = Command(
         ("a list, one image:tag a line", "sync --list images.txt --from harbor-a.lan/proj --to harbor-b.lan/mirror"),
         ("into a layout, to be carried", "sync --list images.txt --from harbor-a.lan/proj --to oci:/media/usb/images"),
         ("and out of it", "sync --src oci --dest docker --scoped /media/usb/images harbor-b.lan/mirror"),
+        ("what was planned", "sync --plan plan.json"),
         ("what failed, once more", "sync --list failed.txt --failed failed-again.txt"),
     ),
     (table.AUTHFILE, *table.docker("src-", "source"), *table.docker("dest-", "destination"), *table.RETRY,
      *table.COPYING, *table.SYNC, *table.OWN_COPYING, *table.OWN_SYNC),
     "fastcopy.cli.syncing:run",
+)  # fmt: skip
+
+PLAN = Command(
+    "plan",
+    "Show what a sync would copy and cost",
+    "plan [command options] --src TRANSPORT --dest TRANSPORT SOURCE DESTINATION\n"
+    "  plan [command options] --list FILE --from PREFIX --to PREFIX\n"
+    "  plan [command options] --config FILE",
+    "Take what `sync` takes, with the same flags, and print what it would do: images to copy and already there, bytes\n"
+    "to download and to upload per registry, bytes that are there or can be mounted, requests by kind, pulls needed\n"
+    "against those left where a registry rations them. Nothing is written at the destinations.\n\n"
+    "A plan that is saved can be reviewed, and carried out by `sync --plan FILE`: each source is read by the digest\n"
+    "that was planned, also when its tag has moved.",
+    (
+        ("a list", "plan --list images.txt --from harbor-a.lan/proj --to harbor-b.lan/mirror"),
+        ("reviewed, then carried out", "plan --config sync.yaml --save plan.json"),
+        ("", "sync --plan plan.json"),
+        ("for programs", "plan --config sync.yaml --json"),
+    ),
+    (table.AUTHFILE, *table.docker("src-", "source"), *table.docker("dest-", "destination"), *table.RETRY,
+     *table.COPYING, *table.SYNC, *table.OWN_COPYING, *table.OWN_SYNC, *table.PLAN),
+    "fastcopy.cli.planning:run",
 )  # fmt: skip
 
 CONVERT = Command(
@@ -260,8 +284,7 @@ COMMANDS = {
         LOGIN,
         LOGOUT,
         MANIFEST_DIGEST,
-        Command("plan", "Show what a sync would cost", "plan [command options]",
-                refused="costs are not planned yet; `sync --dry-run` shows what would be copied", hidden=True),
+        PLAN,
         SERVE,
         STANDALONE_SIGN,
         STANDALONE_VERIFY,

@@ -204,8 +204,7 @@ OWN_SYNC = (
     Flag("quiet", BOOL, "show nothing but warnings and failures", short="q", ours=True),
     Flag("health", STRING, "serve /healthz and /metrics at HOST:PORT", shown="HOST:PORT", ours=True, refused=_LATER),
     Flag("no-journal", BOOL, "keep no journal; an interrupted run starts its unfinished blobs anew", ours=True),
-    Flag("plan", STRING, "execute a saved plan", shown="FILE", ours=True,
-         refused="plans cannot be saved yet; --dry-run shows what would be copied"),
+    Flag("plan", STRING, "carry out the plan that `plan --save FILE` wrote", shown="FILE", ours=True),
     Flag("prune", _PRUNE, "delete destination tags that left the source, in repositories whose entries all say `prune: "
          "true`; --prune=even-empty also where no tag is selected any more", ours=True),
     Flag("watch", DURATION, "run again every INTERVAL", shown="INTERVAL", ours=True, refused=_LATER),
@@ -280,6 +279,12 @@ SERVE = (
     Flag("tls", BOOL, "serve HTTPS with a certificate made for the occasion", ours=True),
     Flag("tls-cert", PATH, "serve HTTPS with this certificate chain (PEM)", shown="FILE", ours=True),
     Flag("tls-key", PATH, "the private key of --tls-cert (PEM)", shown="FILE", ours=True),
+)  # fmt: skip
+
+PLAN = (
+    Flag("json", BOOL, "print JSON", ours=True),
+    Flag("save", STRING, "write the plan to FILE, to be reviewed and carried out by `sync --plan FILE`", shown="FILE",
+         ours=True),
 )  # fmt: skip
 
 STATUS = (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastcopy.cli.syncing_lines import Told
     from fastcopy.events import Event
     from fastcopy.migrate.report import SyncReport
+    from fastcopy.migrate.runner import SyncOptions
     from fastcopy.options import Options
     from fastcopy.transfer.drain import Drain
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def run(call: Call) -> Coroutine[Any, Any, int]:
     """Read what is to be copied, then copy it."""
     wanted = inputs(call)
-    options = _with_journal(call, call.options())
+    options = _as_planned(wanted, _with_journal(call, call.options()))
     if call.parsed.get("keep-going") and call.parsed.get("fail-fast"):
         raise UsageError("--keep-going and --fail-fast exclude each other")
     _check_prune(call, wanted)
@@ -36,6 +37,17 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
     for text in wanted.problems:
         call.log.error(text)
     return _synced(call, wanted, options)
+
+
+def _as_planned(wanted: Inputs, options: Options) -> Options:
+    """What could change a byte comes from the plan, if there is one; raises UsageError where flags ask for more."""
+    from fastcopy.options import CopyOptions
+
+    if wanted.plan is None:
+        return options
+    if options.copy != CopyOptions():
+        raise UsageError(f"flags that change what is written come from the plan {wanted.name}; make a new one")
+    return replace(options, copy=wanted.plan.copy)
 
 
 def _with_journal(call: Call, options: Options) -> Options:
@@ -72,10 +84,9 @@ def _keeps_going(call: Call, wanted: Inputs) -> bool:
 
 async def _synced(call: Call, wanted: Inputs, options: Options) -> int:
     told = _told(call, wanted)
-    show = _show(call, wanted)
     drain = drain_of(call)
     with _digest_file(call, told):
-        report = await _shown(call, show, told, wanted, options, drain)
+        report = await _shown(call, told, wanted, options, drain)
     check_left(drain, report)
     judge(wanted, report, keep_going=_keeps_going(call, wanted))
     return 0
@@ -113,15 +124,11 @@ def _only_live(show: Show) -> None:
             listener.stand = lambda event: []
 
 
-async def _shown(
-    call: Call, show: Show, told: Told, wanted: Inputs, options: Options, drain: Drain
-) -> SyncReport:
-    import trio
-
-    from fastcopy.api import sync_async
+def sync_options(call: Call, wanted: Inputs, told: Told) -> SyncOptions:
+    """How the run behaves, as the command line says; *told* hears of it."""
     from fastcopy.migrate.runner import SyncOptions
 
-    sync = SyncOptions(
+    return SyncOptions(
         keep_going=_keeps_going(call, wanted),
         dry_run=told.dry_run,
         prune=call.parsed.get("prune", ""),
@@ -130,19 +137,42 @@ async def _shown(
         problems=wanted.problems if wanted.form == "list" else (),
         check=None if wanted.form == "list" else refuse_existing,
         watch=told,
+        plan=wanted.plan,
     )
+
+
+async def _shown(call: Call, told: Told, wanted: Inputs, options: Options, drain: Drain) -> SyncReport:
+    import trio
+
+    show = _show(call, wanted)
+    sync = sync_options(call, wanted, told)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(show.run)
-            report = await sync_async(
-                wanted.rules, options, sync, on_event=_heard(show), trace=call.trace, drain=drain
-            )
+            report = await _performed(call, wanted, options, sync, drain)
             nursery.cancel_scope.cancel()
     finally:
         show.close()
         if told.report is not None:
             _finish(call, told.report)
     return report
+
+
+async def _performed(call: Call, wanted: Inputs, options: Options, sync: SyncOptions, drain: Drain) -> SyncReport:
+    """The run; in its place, for the dry run of a list, the plan and its summary."""
+    from fastcopy.api import plan_async, sync_async
+
+    assert call.show is not None
+    hear = _heard(call.show)
+    if not (sync.dry_run and wanted.form == "list"):
+        return await sync_async(wanted.rules, options, sync, on_event=hear, trace=call.trace, drain=drain)
+    from fastcopy.cli.planning import text_of
+
+    planned = await plan_async(wanted.rules, options, sync, on_event=hear, trace=call.trace)
+    if not (call.parsed.get("quiet") or call.parsed.get("progress") == "json"):
+        for line in text_of(planned):
+            call.streams.tell(line)
+    return planned.report
 
 
 def _heard(show: Show) -> Any:

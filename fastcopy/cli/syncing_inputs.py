@@ -19,6 +19,7 @@ from fastcopy.errors import BadName, FastcopyError, UsageError
 if TYPE_CHECKING:
     from fastcopy.formats import Given, Loaded
     from fastcopy.jobs import Job, Rule
+    from fastcopy.migrate.planfile import SavedPlan
 
 #: skopeo's words, and "oci": a layout that is carried from site to site.
 SOURCES, DESTINATIONS = ("docker", "dir", "yaml", "oci"), ("docker", "dir", "oci")
@@ -36,10 +37,13 @@ class Inputs:
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     name: str = ""  #: the source as the user gave it
+    plan: SavedPlan | None = None  #: where the jobs come from
 
 
 def inputs(call: Call) -> Inputs:
     """Read the command line and its files; raises UsageError, BadName, BadConfig or Unsupported."""
+    if call.parsed.given("plan"):
+        return _of_plan(call)
     if call.parsed.given("list") or call.parsed.given("config"):
         return _of_file(call)
     for name in _OF_LISTS:
@@ -66,6 +70,21 @@ def _of_file(call: Call) -> Inputs:
         parsed.get("list" if is_list else "config"), given, "list" if is_list else parsed.get("config-format")
     )
     return _inputs("list", loaded)
+
+
+def _of_plan(call: Call) -> Inputs:
+    call.own_codes = True
+    call.arguments(0, "with --plan no arguments are expected")
+    for name in ("list", "config", "prune", *_OF_SKOPEO, *_OF_LISTS):
+        if call.parsed.given(name):
+            raise UsageError(f"--{name} and --plan exclude each other: the plan says what is copied")
+    refuse(call.parsed)
+    from fastcopy.formats import read_text
+    from fastcopy.migrate.planfile import load
+
+    name = call.parsed.get("plan")
+    saved = load(read_text(name), name)
+    return Inputs("list", (), saved.jobs, problems=saved.failed, name=name, plan=saved)
 
 
 def _inputs(form: Literal["yaml", "list"], loaded: Loaded) -> Inputs:

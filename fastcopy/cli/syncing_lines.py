@@ -147,18 +147,13 @@ class ListLines(Told):
         """Both sources are named."""
         self.log.error(failure.error.message)
 
-    def found(self, discovery: Discovery) -> None:
-        """What a dry run would copy."""
-        super().found(discovery)
-        for number, job in enumerate(discovery.jobs if self.dry_run else (), 1):
-            self._line(f"Would have copied {number}/{discovery.count}", job)
-
     def ended(self, outcome: Outcome) -> None:
         """``Copied 17/200``."""
         self._done += 1
         super().ended(outcome)
         if outcome.error is None and self.discovery is not None:
-            verb = "Already there" if outcome.status == "present" else "Copied"
+            done = "Would have copied" if self.dry_run else "Copied"
+            verb = "Already there" if outcome.status == "present" else done
             more = " so far" if self.discovery.listing else ""
             self._line(f"{verb} {self._done}/{self.discovery.count}{more}", outcome.job)
 

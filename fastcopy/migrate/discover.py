@@ -14,7 +14,7 @@ from itertools import chain
 
 from fastcopy.engine import Engine, Hosts
 from fastcopy.errors import Collision, FastcopyError
-from fastcopy.jobs import Job, Rule, check, clash, expand, expand_catalog
+from fastcopy.jobs import Job, Rule, check, clash, expand, expand_catalog, without_lists
 from fastcopy.migrate.report import Failure
 from fastcopy.migrate.watch import Watcher
 from fastcopy.names import DockerRef
@@ -133,7 +133,12 @@ class Crawl:
             self._failed(rule, error)
             settle(place, [])
             return
-        settle(place, self._expanded(rule, tags))
+        settle(place, self._expanded(rule, without_lists(tags) if self._follows(rule) else tags))
+
+    def _follows(self, rule: Rule) -> bool:
+        """Whether *rule*'s referrers are copied: a list of them is then no image to be copied as it is."""
+        own = rule.settings.referrers
+        return self._engine.run.copy.referrers if own is None else own
 
     def _expanded(self, rule: Rule, tags: Sequence[str]) -> list[Job]:
         try:

@@ -286,7 +286,7 @@ class Shears:
                     await self._collect(inner, who, found, depth + 1)
 
     async def _manifest(self, tag: str) -> Manifest | None:
-        source = self.repository.beside(tag)
+        source = self.repository.companion(tag)
         return await self._read(source, None)
 
     async def _by(self, digest: Digest) -> Manifest | None:

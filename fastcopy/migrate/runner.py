@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
@@ -29,6 +29,9 @@ from fastcopy.transfer.run import Step
 from fastcopy.transfer.wants import Crawling
 from fastcopy.transports.base import Destination
 
+if TYPE_CHECKING:
+    from fastcopy.migrate.planfile import SavedPlan
+
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
@@ -48,6 +51,7 @@ class SyncOptions:
     problems: tuple[str, ...] = ()
     check: Callable[[Sequence[Job]], None] | None = field(default=None, compare=False)
     watch: Watcher = field(default_factory=Watcher, compare=False)
+    plan: SavedPlan | None = None  #: where `jobs` and the options of the run come from, if they were planned
 
 
 @dataclass
