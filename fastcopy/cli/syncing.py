@@ -124,6 +124,12 @@ def _only_live(show: Show) -> None:
             listener.stand = lambda event: []
 
 
+def _shown_as(call: Call, wanted: Inputs) -> str:
+    """What `status` calls the run: what is copied, and where to as far as the command line says."""
+    to = call.parsed.get("to") or (call.parsed.positionals[-1] if len(call.parsed.positionals) > 1 else "")
+    return f"sync {wanted.name} to {to}" if to else f"sync {wanted.name}"
+
+
 def sync_options(call: Call, wanted: Inputs, told: Told) -> SyncOptions:
     """How the run behaves, as the command line says; *told* hears of it."""
     from fastcopy.migrate.runner import SyncOptions
@@ -132,7 +138,7 @@ def sync_options(call: Call, wanted: Inputs, told: Told) -> SyncOptions:
         keep_going=_keeps_going(call, wanted),
         dry_run=told.dry_run,
         prune=call.parsed.get("prune", ""),
-        command=f"sync {wanted.name}",
+        command=_shown_as(call, wanted),
         jobs=wanted.jobs,
         problems=wanted.problems if wanted.form == "list" else (),
         check=None if wanted.form == "list" else refuse_existing,
