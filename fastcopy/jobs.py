@@ -295,10 +295,13 @@ def layout_jobs(
 ) -> list[Job]:
     """`sync --src oci`: the *references* of the layout at *base*; a bare tag is one of an image named like *base*.
 
+    Signatures and lists of referrers are no images: they go with what they are named after.
     Raises BadConfig for a reference that makes no destination.
     """
     made: list[Job] = []
     for reference in references:
+        if _DIGEST_TAG.matches(reference.rpartition(":")[2]):
+            continue
         whole = reference if ":" in reference else f"{posixpath.basename(posixpath.normpath(base))}:{reference}"
         where = f"oci:{base}:{reference}"
         try:
@@ -373,5 +376,11 @@ def left_over(tags: Iterable[str], kept: frozenset[str], immutable: Sequence[Pat
     return [tag for tag in tags if tag not in kept and not any(one.matches(tag) for one in spared)]
 
 
+def without_lists(tags: Iterable[str]) -> list[str]:
+    """*tags* without those that list referrers: whoever follows referrers makes the destination's list himself."""
+    return [tag for tag in tags if not _LIST_TAG.matches(tag)]
+
+
 #: cosign and the referrers fallback name their tags after a digest; they go with their subject, not by themselves.
 _DIGEST_TAG: Final = Glob("sha256-" + "[0-9a-f]" * 64 + "*")
+_LIST_TAG: Final = Glob("sha256-" + "[0-9a-f]" * 64)

@@ -244,7 +244,7 @@ class Companions:
             return Brought(Descriptor(digest), {})
 
     async def _copy(self, manifest: Manifest, targets: list[Destination]) -> dict[Destination, bool]:
-        places = {target.beside(manifest.digest): target for target in targets}
+        places = {target.companion(manifest.digest): target for target in targets}
         # Whoever does not list it is not asked whether it is there: being put again, it gets listed.
         unknown = dict[Destination, Digest | None].fromkeys(places)
         async with _closing(places):
@@ -273,7 +273,7 @@ class Companions:
 
     async def _digest_tags(self, subject: Digest) -> list[Digest]:
         stem = f"{subject.algorithm}-{subject.hex}."
-        tags = [tag for tag in await self._tags() if tag.startswith(stem)]
+        tags = [name for name in await self._tags() if _tag(name).startswith(stem)]
         if not tags or self._was_changed(subject, len(tags), "digest tags"):
             return []
         found = await gather(*(partial(self._tagged, tag) for tag in tags))
@@ -289,11 +289,12 @@ class Companions:
                 self.run.beside.tags[key] = tuple(name for name in names if _is_digest_tag(name))
         return self.run.beside.tags[key]
 
-    async def _tagged(self, tag: str) -> set[Digest]:
+    async def _tagged(self, name: str) -> set[Digest]:
         """Copy one digest tag; what it names. Asks both sides by HEAD, as for any tag."""
-        places = {target.beside(tag): target for target in self.aboard}
+        tag = _tag(name)
+        places = {target.companion(tag): target for target in self.aboard}
         async with _closing(places):
-            results = await ImageCopy(self.run, self.image.source.beside(tag), list(places), heads_first=True).go()
+            results = await ImageCopy(self.run, self.image.source.companion(name), list(places), heads_first=True).go()
         found: set[Digest] = set()
         for place, result in results.items():
             if isinstance(result, FastcopyError):
@@ -304,8 +305,13 @@ class Companions:
         return found
 
 
-def _is_digest_tag(tag: str) -> bool:
-    algorithm, _, rest = tag.partition("-")
+def _tag(name: str) -> str:
+    """A layout may name images ``repository:tag``."""
+    return name.rpartition(":")[2]
+
+
+def _is_digest_tag(name: str) -> bool:
+    algorithm, _, rest = _tag(name).partition("-")
     return algorithm in ("sha256", "sha512") and "." in rest
 
 

@@ -69,21 +69,22 @@ class OciSource(Source):
         return [name for each in (await self._index())["manifests"] if (name := layout.ref_name(each))]
 
     async def referrers(self, subject: Digest, artifact_type: str = "") -> Referrers:
-        """Those under the tag of *subject*, and untagged manifests of the index that name it."""
+        """Those under the tag of *subject*, and manifests without a tag that name it (``repo@digest``: `serve`'s)."""
         document, tag = await self._index(), talk.fallback_tag(subject)
         found: dict[Digest, Descriptor] = {}
         for entry in document["manifests"]:
             what = layout.descriptor(entry, self._files.shown(layout.INDEX))
-            if layout.ref_name(entry) == tag:
+            name = layout.ref_name(entry) or ""
+            if name.rpartition(":")[2] == tag:
                 raw = verified(await self._blobs.read(self._file(what), MAX_MANIFEST), what)
                 found |= {each.digest: each for each in talk.index_of(raw, subject).children}
-            elif layout.ref_name(entry) is None and what.media_type in OCI_ONLY:
+            elif (not name or "@" in name) and what.media_type in OCI_ONLY:
                 manifest = Manifest.parse((await self.manifest(what.digest)).raw, what.media_type, what.digest)
                 if manifest.subject and manifest.subject.digest == subject:
                     found[what.digest] = manifest.referrer
         return Referrers(tuple(found.values()))
 
-    def beside(self, tag: str) -> OciSource:
+    def companion(self, tag: str) -> OciSource:
         ref = replace(self._ref, digest=None) if isinstance(self._ref, OciRef) else self._ref
         return OciSource(replace(ref, name=tag, index=-1), self._files, self._shared)
 
@@ -199,7 +200,7 @@ class OciDestination(Destination):
 
         layout.change(self._room, changed)
 
-    def beside(self, reference: str) -> OciDestination:
+    def companion(self, reference: str) -> OciDestination:
         pinned = is_digest(reference)
         place = OciDestination(replace(self._ref, name="" if pinned else reference), self._shared)
         place.accepts = replace(place.accepts, compression="keep", pinned=pinned)
