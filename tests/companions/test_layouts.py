@@ -21,8 +21,9 @@ from tests.companions.world import (
     fallback,
     listed,
 )
-from tests.copy.world import OCI, OCI_INDEX, Made, assert_complete, flags, fresh, named
+from tests.copy.world import OCI, OCI_INDEX, Made, assert_complete, flags, fresh, image, named
 from tests.registries import embedded_registry
+from tests.sync.world import Place
 
 WITH = ("--referrers", "--digest-tags")
 
@@ -114,3 +115,35 @@ def test_serve_lists_what_such_a_layout_holds(both: Ends, tmp_path: Path) -> Non
         with served.client() as probe:
             found = probe.request("GET", f"/v2/carried/manifests/{referrers[0].digest}", headers={"Accept": OCI})
         assert found.body == referrers[0].raw
+
+
+def test_many_images_are_carried_with_all_that_belongs_to_them(place: Place) -> None:
+    """sync into one layout, and out of it: referrers and signatures are no images, and go where theirs goes."""
+    ends, base, to = Ends(place.source, place.destination), fresh("with/carried"), fresh("with/to")
+    made = [image(place.source, f"{base}/i{number}", sizes=(400 + number,)) for number in range(3)]
+    referrers = [artifact(place.source, each, SBOM) for each in made]
+    signatures = [digest_tag(place.source, each, "sig") for each in made]
+    layout = place.files / "media"
+    words = ["--from", f"{place.source.host}/{base}", "--to", f"oci:{layout}", *WITH]
+    ran = place.sync("--list", place.file("".join(f"i{n}:1\n" for n in range(3))), *words)
+    assert ran.code == 0, ran.err
+    out = ["--src", "oci", "--dest", "docker", "--keep-going", *WITH]
+    ran = place.sync(*out, str(layout), f"{place.destination.host}/{to}")
+    assert ran.code == 0, ran.err
+    for number, each in enumerate(made):
+        repo = f"{to}/i{number}"
+        assert_complete(ends.destination, repo, each)
+        assert listed(ends.destination, repo, each.digest) == [referrers[number].digest]
+        assert named(ends.destination, repo, signatures[number].tag) == signatures[number].digest
+
+
+def test_a_layout_that_serve_wrote_is_read(both: Ends, tmp_path: Path) -> None:
+    """Its names are repository:tag, untagged manifests repository@digest."""
+    with embedded_registry(tmp_path / "s", directory=tmp_path / "l") as served:
+        made = image(served, fresh("with/served"), sizes=(500,))
+        sbom, signature = artifact(served, made, SBOM), digest_tag(served, made, "sig")
+    to = fresh("with/to")
+    ran = _copy(both, f"oci:{tmp_path}/l:{made.repo}:1", both.destination.ref(to, "1"), *WITH)
+    assert ran.code == 0, ran.err
+    assert listed(both.destination, to, made.digest) == [sbom.digest]
+    assert named(both.destination, to, signature.tag) == signature.digest

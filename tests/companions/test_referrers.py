@@ -450,3 +450,17 @@ def test_a_failure_is_in_the_report(apis: Pair, both: Ends, tmp_path: Any) -> No
     assert (told["status"], told["class"]) == ("failed", "denied")
     assert named(both.destination, to) == made.digest
     assert cli(made, both.destination, to).code == 0
+
+
+def test_a_whole_repository_brings_the_lists_as_lists_not_as_images(place: Place) -> None:
+    """Where the source has no API its tags include the lists; they are made at the destination, not copied."""
+    made, to = image(place.source, fresh("with/r"), sizes=(300,)), fresh("with/to")
+    sbom = artifact(place.source, made, SBOM)
+    text = (
+        f'fastcopy: 1\nimages:\n  - {{from: "{place.source.host}/{made.repo}", to: "{place.destination.host}/{to}"}}\n'
+    )
+    ran = place.sync("--config", place.file(text, "c.yaml"), "--referrers")
+    assert ran.code == 0, ran.err
+    assert "1 images: 1 copied" in ran.err
+    assert listed(place.destination, to, made.digest) == [sbom.digest]
+    assert bool(named(place.destination, to, fallback(made.digest))) == (not has_api(place.destination))
