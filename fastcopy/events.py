@@ -36,8 +36,24 @@ class BlobMeter:
 
 
 @dataclass(frozen=True, slots=True)
+class HostMeter:
+    """One side of one registry: `bytes` of blobs moved so far, what is in flight there, and what holds it back."""
+
+    host: str
+    side: Side
+    bytes: int = 0
+    bodies: int = 0  #: in flight
+    requests: int = 0  #: other steps in flight
+    window: int = 0  #: bodies that may be in flight at once
+    shrunk: int = 0  #: times that trouble made a window smaller
+    waiting: int = 0  #: steps that wait for their turn
+    closed: float = 0.0  #: seconds for which the registry wants to be left alone
+    rate: float | None = None  #: requests per second that it was seen to take
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Counters at one moment, in bytes; all but `active` and `waiting` only grow."""
+    """Counters at one moment, in bytes and seconds; all but `active`, `waiting` and `bandwidth` only grow."""
 
     bytes_in: int = 0  #: received from sources
     bytes_out: int = 0  #: sent to destinations
@@ -45,6 +61,11 @@ class Snapshot:
     planned: int = 0  #: sizes of all blobs known so far, each once; 0: not known, nothing can be estimated
     settled: int = 0  #: of `planned`, the blobs that need no more work (copied, present or mounted)
     waiting: tuple[str, ...] = ()  #: what the run waits for, in words ("registry.example: rate limit")
+    hosts: tuple[HostMeter, ...] = ()
+    waited_in: float = 0.0  #: seconds that bodies have waited for sources, all bodies together
+    waited_out: float = 0.0  #: ... and for destinations
+    cpu: float = 0.0  #: seconds that this process has computed
+    bandwidth: int = 0  #: the limit of the run in bytes per second, 0: none
 
 
 class Meters(Protocol):

@@ -140,16 +140,26 @@ class Schedule:
     def wake_at(self, now: float) -> float | None:
         """When time alone will open something that waits; None: only an ending step can."""
         times = [
-            max((self._opens_at(host, now) for host in queue.hosts), default=0.0)
+            max((self.opens_at(host, now) for host in queue.hosts), default=0.0)
             for queue in self._queues.values()
             if queue
         ]
         return min((time for time in times if time > now), default=None)
 
-    def _opens_at(self, host: str, now: float) -> float:
+    def opens_at(self, host: str, now: float) -> float:
+        """When *host* lets new work begin, as far as time alone decides."""
         pace = self._paces.get(registry_of(host))
         return max(self._not_before.get(host, 0.0), pace.opens_at(now) if pace else 0.0)
 
     def waiting(self) -> int:
         """How many tickets wait (an upper bound: withdrawn ones may be counted)."""
         return sum(len(queue) for queue in self._queues.values())
+
+    @property
+    def hosts(self) -> list[str]:
+        """Every host that work was done at, source side and destination side apart."""
+        return sorted({host for host, _ in self._windows if host[:1] in "<>"})
+
+    def waiting_at(self, host: str) -> int:
+        """How many tickets wait for a slot at *host* (an upper bound, as `waiting`)."""
+        return sum(len(queue) for queue in self._queues.values() if host in queue.hosts)

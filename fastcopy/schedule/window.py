@@ -17,6 +17,7 @@ class Window:
     running: int = 0
     epoch_until: float = 0.0
     held_until: float = 0.0
+    shrunk: int = 0  #: how often
 
     def has_room(self) -> bool:
         """Whether one more may start."""
@@ -35,9 +36,11 @@ class Window:
         """Halve, once per epoch."""
         if now >= self.epoch_until:
             self.limit = max(1.0, self.limit / 2)
+            self.shrunk += 1
             self.epoch_until = now + EPOCH
 
     def retreat(self, to: float, until: float) -> None:
         """Back to *to*, where throughput was better, and no growth before *until*."""
         self.limit = max(1.0, min(self.limit, to))
         self.held_until = until
+        self.shrunk += 1

@@ -21,8 +21,9 @@ from fastcopy.events import Retrying
 from fastcopy.threads import in_thread
 from fastcopy.transfer import resume
 from fastcopy.transfer.arrival import Arrival, Outcomes
+from fastcopy.transfer.meters import Flow
 from fastcopy.transfer.pumping import failure_of, failure_of_outlet
-from fastcopy.transfer.run import Flow, Run, blamed
+from fastcopy.transfer.run import Run, blamed
 from fastcopy.transfer.together import gather
 from fastcopy.transports.base import BlobReader, Destination, Source, Upload
 

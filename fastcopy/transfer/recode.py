@@ -25,9 +25,10 @@ from fastcopy.transfer.arrival import Arrival
 from fastcopy.transfer.carry import BARREN_BREAKS, PROGRESS
 from fastcopy.transfer.ensure import look, mount_origin
 from fastcopy.transfer.inflow import Inflow, Send
+from fastcopy.transfer.meters import Flow
 from fastcopy.transfer.notes import Recoded
 from fastcopy.transfer.pumping import failure_of_outlet
-from fastcopy.transfer.run import Flow, Run, Step, blamed
+from fastcopy.transfer.run import Run, Step, blamed
 from fastcopy.transports.base import BlobReader, Destination, Source, Upload
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ class Recoding:
         async with self.run.drain.flight():
             return await self._go(self.layer.what)
 
+    @property
+    def _hosts(self) -> tuple[str, str]:
+        return "<" + self.source.host, ">" + self.target.host
+
     async def _go(self, what: Descriptor) -> Recoded:
         self.reader = await blamed("source", self.source.open_blob(what))
         upload: Upload | None = None
@@ -166,14 +171,12 @@ class Recoding:
         try:
             upload = await blamed("destination", self.target.begin(replace(what, size=-1)))
             flow = await self._open(upload)
-            self.run.meters.flows[id(flow)] = Flow(what, flow.counts)
+            self.run.meters.flows[id(flow)] = Flow(what, flow.counts, hosts=self._hosts)
             await self._pour(flow)
             return await self._finish(flow, upload)
         finally:
             if flow is not None:
-                counts = flow.counts()
-                self.run.meters.took(counts.read, counts.written)
-                self.run.meters.flows.pop(id(flow), None)
+                self.run.meters.land(id(flow))
                 flow.close()
             self.reader.close()
             if upload is not None:

@@ -10,24 +10,25 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
 from fastcopy.errors import Again, FastcopyError, Side
-from fastcopy.events import BlobMeter, Event, Retrying, Snapshot, Waiting
+from fastcopy.events import Event, Retrying, Waiting
 from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
 from fastcopy.transfer.beside import Beside
 from fastcopy.transfer.drain import Drain
 from fastcopy.transfer.gate import Gate
 from fastcopy.transfer.ledger import Ledger
+from fastcopy.transfer.meters import RunMeters
 from fastcopy.transfer.notes import Notes
 from fastcopy.transfer.wants import Wants
 
 if TYPE_CHECKING:
     from fastcopy._native import Rate
-    from fastcopy.descriptor import Descriptor, Digest
+    from fastcopy.descriptor import Digest
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,105 +72,6 @@ class Known:
     def forget(self, host: str, place: str, digest: Digest) -> None:
         """It was not there after all."""
         self._places.get((host, digest), set()).discard(place)
-
-
-class Counts(Protocol):
-    """What a pump shows while it runs."""
-
-    @property
-    def read(self) -> int: ...
-    @property
-    def written(self) -> int: ...
-
-
-@dataclass(slots=True)
-class Flow:
-    """A body in flight, or a part of one: `before` are the bytes of the parts that went before.
-
-    `hosts` are the budgets that its bytes speak for, as `Step.hosts` writes them.
-    """
-
-    what: Descriptor
-    counts: Callable[[], Counts]
-    before: int = 0
-    hosts: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Tally:
-    """Totals of blobs by how they came there."""
-
-    blobs: int = 0
-    bytes: int = 0
-
-    def add(self, size: int) -> None:
-        """One more, of *size* bytes."""
-        self.blobs += 1
-        self.bytes += max(size, 0)
-
-
-@dataclass
-class RunMeters:
-    """Everything a renderer samples; implements events.Meters."""
-
-    copied: Tally = field(default_factory=Tally)
-    present: Tally = field(default_factory=Tally)
-    mounted: Tally = field(default_factory=Tally)
-    planned: int = 0
-    settled: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    rings: int = 0  #: bytes of the memory budget that rings of ranges hold now
-    flows: dict[int, Flow] = field(default_factory=dict)
-    waits: dict[str, float] = field(default_factory=dict)
-    landed: dict[str, int] = field(default_factory=dict)  #: bytes of bodies that ended, by budget of a host
-    extras: dict[tuple[str, str], int] = field(default_factory=dict)  #: bytes moved in vain, by (cause, side)
-
-    def extra(self, cause: str, side: Side, count: int) -> None:
-        """*count* bytes crossed *side* that a run without *cause* would not have moved."""
-        self.extras[cause, side] = self.extras.get((cause, side), 0) + max(count, 0)
-
-    def snapshot(self) -> Snapshot:
-        """The counters now, bodies in flight included."""
-        counts = [(flow, flow.counts()) for flow in self.flows.values()]
-        now = trio.current_time()
-        return Snapshot(
-            bytes_in=self.bytes_in + sum(count.read for _, count in counts),
-            bytes_out=self.bytes_out + sum(count.written for _, count in counts),
-            active=tuple(
-                BlobMeter(flow.what.digest, flow.what.size, flow.before + count.read) for flow, count in counts
-            ),
-            planned=self.planned,
-            settled=self.settled,
-            waiting=tuple(f"{host}: rate limit" for host, until in self.waits.items() if until > now),
-        )
-
-    def took(self, read: int, written: int) -> None:
-        """A body ended; its counters become part of the totals."""
-        self.bytes_in += read
-        self.bytes_out += written
-
-    def land(self, key: int) -> int:
-        """The flow *key* is over: its counters become part of the totals. The bytes it read."""
-        flow = self.flows.pop(key)
-        counts = flow.counts()
-        self.took(counts.read, counts.written)
-        for host in flow.hosts:
-            self.landed[host] = self.landed.get(host, 0) + counts.read
-        return counts.read
-
-    def by_host(self) -> dict[str, int]:
-        """Bytes of bodies so far, by budget of a host."""
-        moved = dict(self.landed)
-        for flow in self.flows.values():
-            read = flow.counts().read
-            for host in flow.hosts:
-                moved[host] = moved.get(host, 0) + read
-        return moved
-
-    def tally(self, how: str) -> Tally:
-        """The totals for *how* a blob came to be there."""
-        return {"present": self.present, "mounted": self.mounted}.get(how, self.copied)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +125,7 @@ class Run:
     def __post_init__(self) -> None:
         self.codecs = self.codecs or trio.CapacityLimiter(codec_slots(self.options.memory))
         self.gate.held = self._held
+        self.meters.schedule, self.meters.bandwidth = self.gate.schedule, self.options.bandwidth
 
     def leader(self, host: str, digest: Digest) -> trio.Lock:
         """Held by whoever brings *digest* to *host* first; the others then mount."""
