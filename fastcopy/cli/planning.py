@@ -16,7 +16,7 @@ from fastcopy.cli.show.units import seconds, size
 from fastcopy.cli.syncing import sync_options
 from fastcopy.cli.syncing_inputs import Inputs, inputs
 from fastcopy.cli.syncing_lines import ListLines
-from fastcopy.errors import FastcopyError, UsageError
+from fastcopy.errors import FastcopyError, PartlyDone, UsageError
 from fastcopy.migrate import costs
 
 if TYPE_CHECKING:
@@ -53,7 +53,9 @@ async def _planned(call: Call, wanted: Inputs, options: Options) -> int:
         call.streams.print(json.dumps(as_dict(planned), indent=2))
     else:
         show(call, planned)
-    planned.report.raise_if_incomplete()
+    report = planned.report
+    if not report.complete:
+        raise PartlyDone(f"{len(report.failed) + len(report.failures)} images or repositories could not be planned")
     return 0
 
 
@@ -214,4 +216,4 @@ def _show_tables(call: Call, planned: Planned) -> None:
             drawn.add_row(*row)
         console.print(drawn)
     for line in sentences(planned):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)

@@ -67,9 +67,9 @@ class _Image(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     destination: str
     digest: str
     action: Literal["copy", "present", "failed"]
-    settings: _Settings = msgspec.field(default_factory=_Settings)
-    source_access: _Access = msgspec.field(default_factory=_Access)
-    destination_access: _Access = msgspec.field(default_factory=_Access)
+    settings: _Settings | None = None
+    source_access: _Access | None = None
+    destination_access: _Access | None = None
     error: str = ""
     blobs: tuple[_Blob, ...] = ()
 
@@ -114,7 +114,8 @@ def dump(planned: Planned, created: str) -> str:
     }
     lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     images = [
-        msgspec.json.encode(_line(job, image, planned.plan.of(image))).decode() for job, image in planned.numbered
+        msgspec.json.encode(_line(job, image, planned.plan.of(image)), enc_hook=str).decode()
+        for job, image in planned.numbered
     ]
     return "{\n" + "\n".join(lines) + '\n"images": [\n' + ",\n".join(images) + "\n]}\n"
 
@@ -169,19 +170,21 @@ def _line(job: Job, image: Image, ensured: tuple[Ensure, ...]) -> _Image:
     )
 
 
-def _settings(job: Job) -> _Settings:
+def _settings(job: Job) -> _Settings | None:
     kept = job.settings
-    return _Settings(
+    told = _Settings(
         str(kept.platform or ""), tuple(map(str, kept.platforms)), kept.all_platforms, kept.referrers,
         kept.referrer_types, kept.digest_tags, job.immutable,
     )  # fmt: skip
+    return told if told != _Settings() else None
 
 
-def _access(access: Access) -> _Access:
-    return _Access(
+def _access(access: Access) -> _Access | None:
+    told = _Access(
         access.anonymous, str(access.authfile or ""), access.tls_verify, str(access.cert_dir or ""),
         access.cert_dir_decided,
     )  # fmt: skip
+    return told if told != _Access() else None
 
 
 def _saved(file: _File) -> SavedPlan:
@@ -216,9 +219,9 @@ def _job(line: _Image) -> Job:
     return Job(
         pinned,
         line.destination,
-        _settings_of(line.settings, tag),
-        _access_of(line.source_access),
-        _access_of(line.destination_access),
+        _settings_of(line.settings or _Settings(), tag),
+        _access_of(line.source_access or _Access()),
+        _access_of(line.destination_access or _Access()),
         source.tag if isinstance(source, DockerRef) else "",
     )
 
