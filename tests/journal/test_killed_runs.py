@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cli.support import run
 from tests.copy.world import assert_complete, content, fresh, image
 from tests.journal.world import noted, process, status, sync, until, words
 from tests.sync.world import Place, moved
@@ -56,11 +57,12 @@ def test_status_tells_a_killed_run_from_a_running_one_and_from_one_that_is_done(
     (done,) = status(place)
 
     assert (during["state"], during["pid"]) == ("running", running.pid)
+    assert during["command"].endswith(f"images.txt to {place.destination.host}/{to}")
     assert killed["state"] == "interrupted"
     assert (done["state"], done["images"]) == ("done", {"copied": 1})
 
 
-def test_ctrl_c_and_failures_are_seen_in_status(place: Place) -> None:
+def test_failed_images_are_seen_in_status(place: Place) -> None:
     """An image that failed is named with its reason; the run is incomplete and the same command goes on."""
     base, to = fresh("kill/a"), fresh("kill/b")
     image(place.source, f"{base}/i0")
@@ -69,3 +71,7 @@ def test_ctrl_c_and_failures_are_seen_in_status(place: Place) -> None:
     assert (seen["state"], seen["images"]) == ("incomplete", {"copied": 1, "failed": 1})
     assert seen["failed"][0]["source"].endswith(f"{base}/missing:1")
     assert "unknown" in seen["failed"][0]["error"]
+    shown = run("status", "--journal", str(place.files / "journal"), seen["key"][:6])
+    assert "images   1 done, 1 failed, 0 left" in shown.out
+    assert f"failed   docker://{place.source.host}/{base}/missing:1" in shown.out
+    assert run("status", "--journal", str(place.files / "journal"), "no-such-run").code == 10
