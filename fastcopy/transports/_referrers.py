@@ -36,8 +36,9 @@ def list_referrers(repo: Repository, subject: Digest, artifact_type: str = "", p
 
 
 def is_absent(response: Response) -> bool:
-    """Whether the registry has no referrers API."""
-    return response.status in _ABSENT
+    """Whether the registry has no referrers API; some answer any path that they do not know with their web page."""
+    page = response.status == 200 and response.headers.get("content-type").startswith("text/html")
+    return response.status in _ABSENT or page
 
 
 def read_referrers(response: Response, here: Url, subject: Digest) -> tuple[tuple[Descriptor, ...], Url | None]:

@@ -25,7 +25,7 @@ from tests.companions.world import (
     put_listing,
 )
 from tests.copy.world import OCI_INDEX, Pair, assert_complete, cli, fresh, image, index, named
-from tests.faults import respond, with_header
+from tests.faults import hang_up, respond, with_header
 from tests.registries import embedded_registry
 from tests.sync.world import Place
 
@@ -464,3 +464,45 @@ def test_a_whole_repository_brings_the_lists_as_lists_not_as_images(place: Place
     assert "1 images: 1 copied" in ran.err
     assert listed(place.destination, to, made.digest) == [sbom.digest]
     assert bool(named(place.destination, to, fallback(made.digest))) == (not has_api(place.destination))
+
+
+def _web_page() -> Middleware:
+    async def fault(_head: Head, _body: Body, _proceed: Handler) -> Reply:
+        return Reply(200, [("Content-Type", "text/html; charset=utf-8")], b"<html>a single page</html>")
+
+    return fault
+
+
+@pytest.mark.parametrize("status", [0, 400, 404, 405, 501])
+def test_every_way_to_have_no_api_is_understood(apis: Pair, both: Ends, status: int) -> None:
+    """Refusals that registries are known to give, and a web page for any path (0): the tag is asked instead."""
+    made, to = both.image(), fresh("with/to")
+    sbom = artifact(both.source, made, SBOM)
+    entry = sbom.entry | {"artifactType": SBOM}
+    put_listing(both.source, made.repo, made.digest, [entry])
+    apis.at_source.add(respond(status) if status else _web_page(), path="/referrers/")
+    ran = both.copy(made, to, "--referrers")
+    assert ran.code == 0, ran.err
+    assert listed(both.destination, to, made.digest) == [sbom.digest]
+
+
+def test_a_busy_registry_is_waited_for(apis: Pair, both: Ends) -> None:
+    """Lists are asked for again like anything else: 503, 429, a connection that breaks."""
+    made, to = both.image(), fresh("with/to")
+    sbom = artifact(both.source, made, SBOM)
+    apis.at_source.add(respond(503), path="/referrers/", times=1)
+    apis.at_source.add(hang_up(), path="/referrers/", times=1, skip=1)
+    apis.at_destination.add(respond(429, "TOOMANYREQUESTS", retry_after=0), path="/referrers/", times=1)
+    ran = both.copy(made, to, "--referrers")
+    assert ran.code == 0, ran.err
+    assert listed(both.destination, to, made.digest) == [sbom.digest]
+
+
+def test_credentials_reach_the_api_as_anything_else(tmp_path: Any) -> None:
+    """A registry with tokens: the scope of a pull is enough to list."""
+    with embedded_registry(tmp_path / "a", "token") as source, embedded_registry(tmp_path / "b", "token") as target:
+        made, to = image(source, fresh("with/r"), sizes=(500,)), fresh("with/to")
+        sbom = artifact(source, made, SBOM)
+        ran = Ends(source, target).copy(made, to, "--referrers", "--digest-tags")
+        assert ran.code == 0, ran.err
+        assert listed(target, to, made.digest) == [sbom.digest]
