@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
     used = {TOOLS[name].family: program for name, program in programs.items()}
     settings = {"repeats": str(arguments.repeat), "python": version_of([arguments.python, "--version"])}
     run = Run(this_machine(), _versions(used, registry) | _backends(programs), settings)
-    with World(arguments.memory, registry) as world:
+    with World(arguments.memory, registry, arguments.python) as world:
         for name in names:
             run.tables += run_scenario(world, SCENARIOS[name], programs, arguments.repeat)
             if arguments.json:

@@ -116,6 +116,10 @@ def _fastcopy(job: Job, program: Program) -> list[str]:
     return [*program.start, "copy", *_fastcopy_flags(job), *_docker(job.pairs()[0])]
 
 
+def _fastcopy_h1(job: Job, program: Program) -> list[str]:
+    return [*program.start, "copy", "--http", "1.1", *_fastcopy_flags(job), *_docker(job.pairs()[0])]
+
+
 def _fastcopy_h2(job: Job, program: Program) -> list[str]:
     return [*program.start, "copy", "--http", "2", *_fastcopy_flags(job), *_docker(job.pairs()[0])]
 
@@ -214,6 +218,7 @@ TOOLS: dict[str, Tool] = {
     for tool in (
         Tool("floor", "floor", _floor),
         Tool("fastcopy", "fastcopy", _fastcopy),
+        Tool("fastcopy-h1", "fastcopy", _fastcopy_h1),
         Tool("fastcopy-h2", "fastcopy", _fastcopy_h2),
         Tool("fastcopy-sslsocket", "fastcopy", _fastcopy, environment={"FASTCOPY_TLS": "sslsocket"}),
         Tool("fastcopy-pure", "fastcopy", _fastcopy, environment={"FASTCOPY_PURE": "1"}),

@@ -23,7 +23,15 @@ from benchmarks.measure import RunFailedError, Sample, machine_cpu, run
 from benchmarks.peers import TOOLS, Job, Program
 from benchmarks.results import Table
 from benchmarks.scenarios import Scenario
-from benchmarks.servers import Registry, Relay, cheap_registry, relay, sink_stats
+from benchmarks.servers import (
+    Registry,
+    Relay,
+    cheap_registry,
+    embedded_registry,
+    limited_registry,
+    relay,
+    sink_stats,
+)
 from benchmarks.world import Fixture, World
 
 
@@ -67,12 +75,19 @@ def staged(world: World, scenario: Scenario, fixtures: Sequence[Fixture]) -> Ite
     with ExitStack() as stack:
         if scenario.cheap_source:
             source = stack.enter_context(cheap_registry(world.shelve(fixtures)))
+        elif scenario.difficult is not None:
+            layout, repository = world.place("oci", fixtures[0]), fixtures[0].image.repository
+            source = stack.enter_context(
+                embedded_registry(world.python, layout, repository, world.certificates, scenario.difficult)
+            )
         elif scenario.count_requests:
             source = stack.enter_context(world.registry(world.root / "source", scenario.tls, count=True))
         else:
             source = world.source(scenario.tls)
         if scenario.cheap_sink:
             destination = stack.enter_context(cheap_registry())
+        elif scenario.limit_rate:
+            destination = stack.enter_context(limited_registry(world.python, scenario.limit_rate))
         else:
             destination = stack.enter_context(
                 world.fresh_destination(scenario.tls, scenario.count_requests, room_for(fixtures))

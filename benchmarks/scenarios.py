@@ -56,6 +56,8 @@ class Scenario:
     patient: tuple[str, ...] = ()  #: the tools that stay for the passes that are changes; none named: all
     two: bool = False  #: a second destination
     recompressed: str = ""  #: layers have to arrive in this compression
+    limit_rate: float = 0.0  #: the destination refuses requests beyond so many per second
+    difficult: tuple[str, ...] | None = None  #: the source is the embedded registry with these flags
     source_place: str = ""  #: "oci" or "docker-archive" instead of the registry
     destination_place: str = ""
     pass_targets: tuple[tuple[Target, ...], ...] = ()
@@ -89,6 +91,7 @@ FIVE_LAYERS = (Image("bench/five", "v1", (Layer(1, GIB), *(Layer(10 + number, 25
 SMALL = (Image("bench/small", "v1", (Layer(20, 3 * MIB), Layer(21, 64 * 1024), Layer(22, 2048))),)
 
 
+CHOOSE = (Image("bench/choose", "v1", tuple(Layer(4000 + number, 1_000_000) for number in range(40))),)
 REAL = (
     Image(
         "bench/real",
@@ -287,6 +290,32 @@ SCENARIOS: dict[str, Scenario] = {
             recompressed="gzip",
         ),
         Scenario(
+            "limited",
+            "40 small images into a registry that answers 429 beyond 10 requests per second",
+            fleet(10, 4, 2, base_sizes=(100_000, 50_000, 16_000), own_size=120_000, last_size=15_000),
+            ("fastcopy-sync", "skopeo-x32"),
+            count_requests=True,
+            limit_rate=10.0,
+            limit=300,
+        ),
+        *(
+            Scenario(
+                f"choose-{name}",
+                f"40 layers of 1 MB, TLS, 30 ms round trip, from a registry that {what}",
+                CHOOSE,
+                ("fastcopy", "fastcopy-h1", "fastcopy-h2"),
+                (Target("wall", "fastcopy-h1", 1.1), Target("wall", "fastcopy-h2", 1.1)),
+                tls=True,
+                delay_ms=15,
+                difficult=flags,
+            )
+            for name, what, flags in (
+                ("closing", "closes each HTTP/1.1 connection after its answer", ("--close-connections",)),
+                ("few", "allows two connections per client", ("--max-connections", "2")),
+                ("easy", "makes no difficulties", ()),
+            )
+        ),
+        Scenario(
             "many",
             "2,000 small images (500 repositories, 2,515 layers, 90 MB unique, 602 MB logical), plain HTTP",
             fleet(500, 4, 5, base_sizes=(100_000, 50_000, 16_000), own_size=120_000, last_size=15_000),
@@ -303,7 +332,8 @@ SCENARIOS: dict[str, Scenario] = {
 GROUPS: dict[str, Sequence[str]] = {
     "bytes": ("one-plain", "one-tls", "five-plain", "five-tls"),
     "image": ("one-plain", "one-tls", "five-plain", "five-tls", "small-tls", "scaling"),
-    "bulk": ("fleet", "capped-tls", "index-tls", "two-plain", "many"),
+    "bulk": ("fleet", "capped-tls", "index-tls", "two-plain", "many", "limited"),
+    "choose": ("choose-closing", "choose-few", "choose-easy"),
     "local": ("to-oci", "from-oci", "to-archive", "from-archive"),
     "all": tuple(SCENARIOS),
 }

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from benchmarks.certificates import Certificates
 from benchmarks.client import Client
-from benchmarks.measure import cpu_of, launcher
+from benchmarks.measure import REPOSITORY, cpu_of, launcher
 from benchmarks.native import build
 from benchmarks.peers import Program
 
@@ -108,6 +108,43 @@ def cheap_registry(shelf: Path | None = None) -> Iterator[Registry]:
         yield Registry(port, False, process, Path())
 
 
+class CountingRegistry(Registry):
+    """A registry that tells itself what it was asked."""
+
+    def requests(self) -> Counter[str]:
+        """Count the requests it answered by method, and those it refused as "429"."""
+        with Client(f"127.0.0.1:{self.port}") as client:
+            return Counter(json.loads(client.expect(200, "GET", "/bench/requests")[1]))
+
+    def sent(self) -> int:
+        """It is only written to."""
+        return 0
+
+
+@contextmanager
+def limited_registry(python: str, rate: float) -> Iterator[Registry]:
+    """Run the embedded registry behind a limit of *rate* requests per second."""
+    with _speaking([python, "-m", "benchmarks.limited", str(rate)], cwd=REPOSITORY) as (process, port):
+        yield CountingRegistry(port, False, process, Path())
+
+
+@contextmanager
+def embedded_registry(
+    python: str, layout: Path, repository: str, certificates: Certificates, flags: Sequence[str]
+) -> Iterator[Registry]:
+    """Run `fastcopy serve` over *layout* with TLS, and *flags* that make it difficult."""
+    port = free_port()
+    tls = ["--tls-cert", str(certificates.chain), "--tls-key", str(certificates.key)]
+    place = ["--read-only", "--name", repository, "--listen", f"127.0.0.1:{port}", str(layout)]
+    log = layout.parent / f"embedded-{port}.log"
+    with (
+        log.open("wb") as output,
+        _running([python, "-m", "fastcopy", "serve", *tls, *flags, *place], output, cwd=REPOSITORY) as process,
+    ):
+        _wait_listening(port, process, log)
+        yield Registry(port, True, process, log)
+
+
 @contextmanager
 def relay(port: int, delay_ms: float, rate: float | None) -> Iterator[Relay]:
     """Run a relay towards *port*, if there is anything to shape."""
@@ -120,8 +157,8 @@ def relay(port: int, delay_ms: float, rate: float | None) -> Iterator[Relay]:
 
 
 @contextmanager
-def _running(line: Sequence[str], output: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(line, stdout=output, stderr=output)
+def _running(line: Sequence[str], output: BinaryIO, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(line, stdout=output, stderr=output, cwd=cwd)
     try:
         yield process
     finally:
@@ -129,9 +166,9 @@ def _running(line: Sequence[str], output: BinaryIO) -> Iterator[subprocess.Popen
 
 
 @contextmanager
-def _speaking(line: Sequence[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _speaking(line: Sequence[str], cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run a program that first prints its port."""
-    process = subprocess.Popen(line, stdout=subprocess.PIPE)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, cwd=cwd)
     try:
         assert process.stdout is not None
         yield process, int(process.stdout.readline())

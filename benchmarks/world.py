@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -35,7 +36,8 @@ class Fixture:
 class World:
     """Start with `with World(...)`; leaving stops every process and removes every file."""
 
-    def __init__(self, memory: Path, registry: Program) -> None:
+    def __init__(self, memory: Path, registry: Program, python: str = sys.executable) -> None:
+        self.python = python
         self.root = Path(tempfile.mkdtemp(prefix="fastcopy-bench-", dir=memory))
         self.root.chmod(0o755)
         self._program = registry
