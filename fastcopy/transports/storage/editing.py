@@ -35,13 +35,14 @@ def now() -> str:
 
 
 def prepare(shelf: Shelf) -> None:
-    """Make the directories of a storage that has none yet."""
+    """Make the directories of a storage that has none yet; nobody but root may look into its layers."""
+    names = [f"{shelf.driver}-{kind}" for kind in ("images", "layers", "containers")]
+    names += ["overlay", "overlay/l"] if shelf.driver == "overlay" else ["vfs", "vfs/dir"]
     with explained("mkdir", shelf.root):
-        for kind in ("images", "layers", "containers"):
-            os.makedirs(shelf.path(kind), 0o700, exist_ok=True)
-        os.makedirs(
-            os.path.join(shelf.root, "overlay/l" if shelf.driver == "overlay" else "vfs/dir"), 0o700, exist_ok=True
-        )
+        os.makedirs(os.path.dirname(shelf.root), 0o755, exist_ok=True)
+        for path in (shelf.root, *(os.path.join(shelf.root, name) for name in names)):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
 
 
 def save(directory: str, name: str, data: bytes) -> None:
@@ -189,13 +190,15 @@ class NewImage:
     created: str
 
 
-def publish_image(shelf: Shelf, image_id: str, top: str, new: NewImage, lock: Held) -> None:
+def publish_image(store: Store, image_id: str, top: str, new: NewImage, lock: Held) -> None:
     """Record an image whose uppermost layer is *top*. A name that another image had moves.
 
     Raises BadStorage when *top* has gone, LocalError when the ID is another image's.
     """
+    store.reload()
+    shelf, layer = store.shelves[0], store.layer(top)
     present = _present(shelf, "images")
-    if top and (top not in shelf.layers or shelf.layers[top].incomplete):
+    if top and (layer is None or layer.incomplete):
         raise BadStorage(f"layer {top} was removed while image {image_id} was written")
     record = next((each for each in present if each["id"] == image_id), None)
     if record is None:

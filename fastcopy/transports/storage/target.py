@@ -8,52 +8,35 @@ Native writing is for root, on overlay or vfs; where it would not be what podman
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import shutil
-import subprocess
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from fastcopy import media, strictjson
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import BadManifest, DigestMismatch, FastcopyError, IntegrityError, LocalError, Unsupported
+from fastcopy.errors import BadManifest, BadName, DigestMismatch, FastcopyError, IntegrityError, Unsupported
 from fastcopy.manifest import MAX_MANIFEST, Manifest
 from fastcopy.names import StorageRef
-from fastcopy.threads import in_thread as stoppable
-from fastcopy.transports._local import FileUpload, Room, explained, in_thread, open_regular
+from fastcopy.transports._local import FileUpload, in_thread, open_regular
 from fastcopy.transports.base import Accepts, Destination, Upload
 from fastcopy.transports.storage import BadStorage, editing, records
-from fastcopy.transports.storage.conf import Place, locate, refuse_unwritable
-from fastcopy.transports.storage.locks import locked
+from fastcopy.transports.storage.conf import locate, refuse_unwritable
+from fastcopy.transports.storage.locks import Held, locked
 from fastcopy.transports.storage.records import Layer
 from fastcopy.transports.storage.source import LayerTar
+from fastcopy.transports.storage.staging import Staged, Staging
 from fastcopy.transports.storage.store import Shelf, Store
-from fastcopy.transports.storage.unpack import Stopped, Unpacked, Unpacking, file_pieces
+from fastcopy.transports.storage.unpack import file_pieces
 
-#: Below the driver's own directory, which may be a mount of its own: a rename does not leave a mount.
-_STAGING: Final = "fastcopy-"
-#: Seconds without a change and without a lock; a directory that is only just made has no lock yet.
-_ABANDONED: Final = 60.0
-_ROOT_MODE: Final = 0o555  # of a base layer's own directory (drivers: defaultPerms)
+if TYPE_CHECKING:
+    from fastcopy._native import Report
 
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A layer that waits for its place."""
-
-    directory: str
-    split: str
-    unpacked: Unpacked
+_WRITTEN: Final = frozenset({media.OCI_MANIFEST, media.DOCKER_MANIFEST})
 
 
 class StorageDestination(Destination):
@@ -63,17 +46,18 @@ class StorageDestination(Destination):
         self.name, self.host, self.place = str(ref), "", str(ref)
         if ref.named is None and not ref.image_id:
             raise Unsupported(f"{ref}: a destination needs a name")
+        if len(ref.image_id) not in (0, 64):
+            raise BadName(f'"{ref.image_id}" does not look like an image ID or digest: invalid reference')
         self._ref = ref
-        self.accepts = Accepts(
-            frozenset({media.OCI_MANIFEST, media.DOCKER_MANIFEST}), pinned=bool(ref.named and ref.named.digest)
-        )
+        self.accepts = Accepts(_WRITTEN, pinned=bool(ref.named and ref.named.digest))
         place = locate(ref)
         refuse_unwritable(place)
         editing.prepare(Shelf(place.root, place.driver))
         self._store = Store(place)
-        self._place: Place = place
-        self._room = _staging_room(os.path.join(place.root, place.driver))
-        self._staging = self._room.path
+        self._overlay = place.driver == "overlay"
+        self._staging = Staging(os.path.join(place.root, place.driver), overlay=self._overlay)
+        self.room = self._staging.room
+        self._staged: dict[Digest, Staged] = {}
         self._small: dict[Digest, bytes] = {}
         self._top: Manifest | None = None
 
@@ -104,11 +88,16 @@ class StorageDestination(Destination):
         return None
 
     async def begin(self, what: Descriptor) -> Upload:
-        return FileUpload(self._room, lambda digest: (self._room, digest.hex))
+        return LayerUpload(self, what)
+
+    async def arrived(self, what: Descriptor, digest: Digest) -> None:
+        """A blob is there. What overlay makes of a layer does not depend on the layers below: no need to wait."""
+        if self._overlay and media.compression(what.media_type):
+            self._staged[digest] = await self._staging.unpack(partial(self._pieces, digest, None))
 
     async def write_blob(self, what: Descriptor, data: bytes) -> None:
         self._small[what.digest] = data
-        await in_thread(lambda: self._room.write(what.digest.hex, data))
+        await in_thread(lambda: self.room.write(what.digest.hex, data))
 
     async def put_manifest(self, raw: bytes, media_type: str, digest: Digest, *, top: bool) -> None:
         if not top or media_type not in self.accepts.manifests:
@@ -132,35 +121,32 @@ class StorageDestination(Destination):
     def _config(self, manifest: Manifest) -> bytes:
         assert manifest.config is not None
         data = self._small.get(manifest.config.digest)
-        found = data if data is not None else self._room.read(manifest.config.digest.hex, MAX_MANIFEST)
+        found = data if data is not None else self.room.read(manifest.config.digest.hex, MAX_MANIFEST)
         if found is None:
             raise BadManifest(f"the image's config {manifest.config.digest} did not come")
         return found
 
     async def _layer(self, what: Descriptor, parent: str, expected: Digest | None) -> str:
         """Have the layer *what* on top of the layer *parent*; its ID."""
-        known = self._known(what.digest)
-        diff_id = known.diff_id if known else str(expected or "")
+        known, staged = self._known(what.digest), self._staged.pop(what.digest, None)
+        diff_id = staged.unpacked.diff_id if staged else known.diff_id if known else str(expected or "")
         _agree(what, diff_id, expected)
         layer_id = chain_id(parent, diff_id) if diff_id else ""
         if layer_id and (there := self._store.layer(layer_id)) and not there.incomplete:
             return layer_id
-        staged = await self._unpacked(what, known, parent)
-        _agree(what, staged.unpacked.diff_id, expected)
+        below = await in_thread(lambda: self._below(parent)) if parent else ""
+        if staged is None:
+            staged = await self._staging.unpack(partial(self._pieces, what.digest, known), below)
+            _agree(what, staged.unpacked.diff_id, expected)
+        await in_thread(lambda: self._staging.settle(staged, below))
         layer_id = chain_id(parent, staged.unpacked.diff_id)
-        origin = known.record if known else {}
-        compressed = str(origin.get("compressed-diff-digest") or what.digest)
-        size = int(origin.get("compressed-size") or max(what.size, 0))
-        record = editing.layer_record(layer_id, parent, editing.facts_of(compressed, size, staged.unpacked))
-        if known and "compression" in known.record:
-            record["compression"] = known.record["compression"]
-        shelf = self._store.shelves[0]
+        record = editing.layer_record(layer_id, parent, _facts(what, known, staged))
         with trio.CancelScope(shield=True):
-            async with locked(shelf.path("layers", "layers.lock")) as lock:
+            async with locked(self._store.shelves[0].path("layers", "layers.lock")) as lock:
                 await in_thread(lambda: self._publish(record, staged, lock))
         return layer_id
 
-    def _publish(self, record: dict[str, Any], staged: Staged, lock: Any) -> None:
+    def _publish(self, record: dict[str, Any], staged: Staged, lock: Held) -> None:
         self._store.reload()
         parent = record.get("parent", "")
         if parent and self._store.layer(parent) is None:
@@ -168,42 +154,20 @@ class StorageDestination(Destination):
         editing.publish_layer(self._store.shelves[0], record, staged.directory, staged.split, lock)
         self._store.reload()
 
-    async def _unpacked(self, what: Descriptor, known: Layer | None, parent: str) -> Staged:
-        """Unpack a layer in this copy's own directory; cancelled, it stops between two pieces."""
-        stop = threading.Event()
-        work = _caught(lambda: self._unpack(what, known, parent, stop))
-        result = await stoppable(work, stop.set)
-        if isinstance(result, FastcopyError):
-            raise result
-        return result
-
-    def _unpack(self, what: Descriptor, known: Layer | None, parent: str, stop: threading.Event) -> Staged:
-        base = tempfile.mkdtemp(prefix="layer-", dir=self._staging)
-        home = self._driver_home(parent) if parent else ""
-        overlay = self._place.driver == "overlay"
-        with explained("unpack into", self._place.root):
-            directory = _overlay_directory(base, home) if overlay else _vfs_directory(base, home)
-        with open(os.path.join(base, "tar-split.gz"), "wb") as split:
-            os.fchmod(split.fileno(), 0o600)
-            root = os.path.join(directory, "diff") if overlay else directory
-            unpacked = Unpacking(root, overlay, stop).run(self._pieces(what, known), split)
-            split.flush()
-        return Staged(directory, os.path.join(base, "tar-split.gz"), unpacked)
-
-    def _driver_home(self, layer_id: str) -> str:
+    def _below(self, layer_id: str) -> str:
+        """The driver's directory of a layer."""
         layer = self._store.layer(layer_id)
         if layer is None:
             raise BadStorage(f"layer {layer_id} was removed while an image on top of it was written")
         diff = self._store.shelf_of(layer).diff(layer)
-        return os.path.dirname(diff) if self._place.driver == "overlay" else diff
+        return os.path.dirname(diff) if self._overlay else diff
 
-    def _pieces(self, what: Descriptor, known: Layer | None) -> Iterator[bytes]:
+    def _pieces(self, digest: Digest, known: Layer | None) -> Iterator[bytes]:
         """The layer's tar: as it came, or made again from a layer that is there."""
         if known is not None:
             yield from LayerTar(self._store.shelf_of(known), known).pieces(known.size)
             return
-        shown = self._room.shown(what.digest.hex)
-        fd, _ = open_regular(what.digest.hex, shown, self._room.fd)
+        fd, _ = open_regular(digest.hex, self.room.shown(digest.hex), self.room.fd)
         try:
             yield from file_pieces(fd)
         finally:
@@ -224,11 +188,23 @@ class StorageDestination(Destination):
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(locked(shelf.path("layers", "layers.lock")))
                 lock = await stack.enter_async_context(locked(shelf.path("images", "images.lock")))
-                await in_thread(lambda: editing.publish_image(shelf, image_id, top, new, lock))
+                await in_thread(lambda: editing.publish_image(self._store, image_id, top, new, lock))
 
     async def close(self) -> None:
-        self._room.close()
-        await in_thread(lambda: shutil.rmtree(self._staging, ignore_errors=True))
+        await in_thread(self._staging.close)
+
+
+class LayerUpload(FileUpload):
+    """A blob on its way into the staging directory, and out of it again if it is a layer."""
+
+    def __init__(self, destination: StorageDestination, what: Descriptor) -> None:
+        room = destination.room
+        super().__init__(room, lambda digest: (room, digest.hex))
+        self._destination, self._what = destination, what
+
+    async def finish(self, report: Report, digest: Digest, size: int) -> None:
+        await super().finish(report, digest, size)
+        await self._destination.arrived(self._what, digest)
 
 
 def _agree(what: Descriptor, diff_id: str, expected: Digest | None) -> None:
@@ -238,79 +214,17 @@ def _agree(what: Descriptor, diff_id: str, expected: Digest | None) -> None:
         )
 
 
-def _staging_room(driver: str) -> Room:
-    """A new directory of this copy's own; what copies left that were killed is removed first.
-
-    Whoever uses such a directory holds a flock on it, which ends with its process.
-    """
-    with explained("mkdir", driver):
-        for entry in os.scandir(driver):
-            if entry.name.startswith(_STAGING) and entry.is_dir(follow_symlinks=False):
-                _remove_abandoned(entry.path)
-        room = Room(tempfile.mkdtemp(prefix=_STAGING, dir=driver))
-        fcntl.flock(room.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    room.durable = False  # what a crash takes from here nobody misses
-    return room
-
-
-def _remove_abandoned(path: str) -> None:
-    with contextlib.suppress(OSError):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - os.fstat(fd).st_mtime > _ABANDONED:
-                shutil.rmtree(path)
-        finally:
-            os.close(fd)
+def _facts(what: Descriptor, known: Layer | None, staged: Staged) -> dict[str, Any]:
+    """What the record of a layer says of its tar; of one that was made again, what is known of the first one."""
+    facts = editing.facts_of(what.digest, max(what.size, 0), staged.unpacked)
+    kept = ("compressed-diff-digest", "compressed-size", "compression")
+    return facts | {key: known.record[key] for key in kept if known and key in known.record}
 
 
 def chain_id(parent: str, diff_id: str) -> str:
     """The ID of a layer: that of its content and of everything below it (containers/image, storage_dest.go)."""
     content = Digest(diff_id).hex
     return Digest.of(f"{parent}+{content}".encode()).hex if parent else content
-
-
-def _caught(work: Callable[[], Staged]) -> Callable[[], Staged | FastcopyError]:
-    """*work* as a function that hands its domain errors back: they do not cross a nursery."""
-
-    def run() -> Staged | FastcopyError:
-        try:
-            return work()
-        except FastcopyError as error:
-            return error
-        except Stopped:
-            return LocalError("stopped")  # nobody is left to read it
-
-    return run
-
-
-def _overlay_directory(base: str, parent: str) -> str:
-    directory = os.path.join(base, "layer")
-    diff = os.path.join(directory, "diff")
-    os.makedirs(diff, 0o700)
-    os.chmod(directory, 0o700)
-    _like(diff, os.path.join(parent, "diff") if parent else "")
-    editing.overlay_files(directory, parent)
-    return directory
-
-
-def _vfs_directory(base: str, parent: str) -> str:
-    """The copy of the parent that a layer changes; cp keeps links, owners, times and attributes, and shares blocks."""
-    directory = os.path.join(base, "layer")
-    os.mkdir(directory, 0o700)
-    if parent:
-        words = ["cp", "--archive", "--reflink=auto", "--no-target-directory", "--", parent, directory]
-        done = subprocess.run(words, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C"})
-        if done.returncode:
-            raise LocalError("copying the layer below: " + " ".join(done.stderr.decode(errors="replace").split())[:300])
-    _like(directory, parent)
-    return directory
-
-
-def _like(directory: str, other: str) -> None:
-    found = os.stat(other) if other else None
-    os.chown(directory, found.st_uid if found else 0, found.st_gid if found else 0)
-    os.chmod(directory, found.st_mode & 0o7777 if found else _ROOT_MODE)
 
 
 def _diff_ids(config: bytes) -> list[Digest]:

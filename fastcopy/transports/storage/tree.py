@@ -102,7 +102,9 @@ def _step(parent: int, part: bytes, create: bool) -> int:
         if not create:
             raise
         os.mkdir(part, 0o755, dir_fd=parent)
-        return os.open(part, _DIRECTORY, dir_fd=parent)
+        made = os.open(part, _DIRECTORY, dir_fd=parent)
+        os.fchmod(made, 0o755)  # whatever the umask says
+        return made
 
 
 def _proper(last: bytes, shown: str) -> bytes:
