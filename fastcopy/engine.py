@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar
 
 import outcome
@@ -52,8 +52,10 @@ def limits_of(options: Options) -> Limits:
 class Hosts:
     """One side of a run: how its registries are reached, and a client for each one met so far."""
 
-    def __init__(self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace, shared: Run) -> None:
-        self.options = options
+    def __init__(
+        self, options: HostOptions, run: Options, stack: AsyncExitStack, trace: Trace, shared: Run, *, side: str
+    ) -> None:
+        self.options, self.side = options, side
         self._run, self._stack, self._trace, self._shared = run, stack, trace, shared
         self._table: HostTable | None = None
         self._registries: dict[HostAccess, Registry] = {}
@@ -82,7 +84,12 @@ class Hosts:
 
             shared = self._shared
             client = Client(
-                access, run=self._run.run, trace=self._trace, turns=shared.gate.turn, facts=lambda: shared.notes
+                access,
+                run=self._run.run,
+                trace=self._trace,
+                turns=shared.gate.turn,
+                facts=lambda: shared.notes,
+                heard=partial(shared.meters.answered, self.side, access.registry),
             )
             self._registries[access] = Registry(access.registry, client)
             await self._stack.enter_async_context(client)
@@ -141,7 +148,7 @@ class Engine:
         """One side reached in another way (a list may have credentials of its own)."""
         key = (side, options)
         if key not in self._hosts:
-            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace, self.run)
+            self._hosts[key] = Hosts(options, self.options, self._stack, self._trace, self.run, side=side)
         return self._hosts[key]
 
     def source_pulls(self) -> dict[str, PullBudget | None]:

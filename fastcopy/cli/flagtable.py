@@ -182,7 +182,7 @@ SYNC = (
 
 _FORMAT = Kind("FORMAT", go.OneOf("native", "skopeo", "list", "image-syncer", "regsync", "dregsy", "mapping"))
 _PRUNE = Kind("", go.OneOf("listed", "even-empty"), alone="listed")
-_LATER = "this version copies what it is asked for once"
+_INTERVAL = Kind("INTERVAL", go.interval)
 OWN_FROM = (
     Flag("config-format", _FORMAT, "the FORMAT of the file, where it cannot be told: native, skopeo, list, "
          "image-syncer, regsync, dregsy or mapping", ours=True),
@@ -202,12 +202,15 @@ OWN_SYNC = (
     Flag("list", STRING, "copy the images of a text FILE, one image:tag or source=destination a line (- for standard "
          "input)", shown="FILE", ours=True),
     Flag("quiet", BOOL, "show nothing but warnings and failures", short="q", ours=True),
-    Flag("health", STRING, "serve /healthz and /metrics at HOST:PORT", shown="HOST:PORT", ours=True, refused=_LATER),
+    Flag("health", STRING, "answer /healthz and /readyz at [HOST]:PORT while it runs (:8080 is this machine only)",
+         shown="[HOST]:PORT", ours=True),
+    Flag("metrics", BOOL, "answer /metrics there as well, for Prometheus", ours=True),
     Flag("no-journal", BOOL, "keep no journal; an interrupted run starts its unfinished blobs anew", ours=True),
     Flag("plan", STRING, "carry out the plan that `plan --save FILE` wrote", shown="FILE", ours=True),
     Flag("prune", _PRUNE, "delete destination tags that left the source, in repositories whose entries all say `prune: "
          "true`; --prune=even-empty also where no tag is selected any more", ours=True),
-    Flag("watch", DURATION, "run again every INTERVAL", shown="INTERVAL", ours=True, refused=_LATER),
+    Flag("watch", _INTERVAL, "run again every INTERVAL (5m, 1h30m, seconds), counted from start to start, until a "
+         "signal", shown="INTERVAL", ours=True),
 )  # fmt: skip
 
 INSPECT = (

@@ -112,6 +112,11 @@ def duration(value: str) -> float:
     return (-total if value.startswith("-") else total) / 1e9
 
 
+def interval(value: str) -> float:
+    """A duration, or a plain number of seconds."""
+    return float(value) if value.isascii() and value.isdecimal() else duration(value)
+
+
 def _duration_part(rest: str, whole: str) -> tuple[int, str]:
     match = _PART.match(rest)
     assert match is not None

@@ -6,9 +6,11 @@ import contextlib
 import json
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastcopy.cli import watching
 from fastcopy.cli.call import Call
 from fastcopy.cli.ending import check_left, drain_of
 from fastcopy.cli.govalues import quote
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from fastcopy.events import Event
     from fastcopy.migrate.report import SyncReport
     from fastcopy.migrate.runner import SyncOptions
+    from fastcopy.migrate.vitals import Vitals
     from fastcopy.options import Options
     from fastcopy.transfer.drain import Drain
 
@@ -36,7 +39,14 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
         call.log.warning(text)
     for text in wanted.problems:
         call.log.error(text)
-    return _synced(call, wanted, options)
+    if watching.is_wanted(call):
+        return watching.watched(call, wanted, partial(_round, call, options))
+    return _synced(call, wanted, options, drain_of(call))
+
+
+async def _round(call: Call, options: Options, watch: watching.Watch, number: int) -> int:
+    head = f"Round {number}: " if call.parsed.given("watch") else ""
+    return await _synced(call, watch.wanted, options, watch.drain, head=head, also=watch.vitals)
 
 
 def _as_planned(wanted: Inputs, options: Options) -> Options:
@@ -82,9 +92,13 @@ def _keeps_going(call: Call, wanted: Inputs) -> bool:
     return not call.parsed.get("fail-fast") if wanted.form == "list" else bool(call.parsed.get("keep-going"))
 
 
-async def _synced(call: Call, wanted: Inputs, options: Options) -> int:
+async def _synced(
+    call: Call, wanted: Inputs, options: Options, drain: Drain, *, head: str = "", also: Vitals | None = None
+) -> int:
     told = _told(call, wanted)
-    drain = drain_of(call)
+    told.head = head
+    show = _show(call, wanted)
+    show.listeners += (also,) if also else ()
     with _digest_file(call, told):
         report = await _shown(call, told, wanted, options, drain)
     check_left(drain, report)
@@ -96,8 +110,9 @@ def _told(call: Call, wanted: Inputs) -> Told:
     from fastcopy.cli.syncing_lines import ListLines, SkopeoLines
 
     dry_run = bool(call.parsed.get("dry-run"))
-    if wanted.form == "list":
-        return ListLines(call.log, dry_run=dry_run, quiet=bool(call.parsed.get("quiet")))
+    watches = call.parsed.given("watch")
+    if wanted.form == "list" or watches:
+        return ListLines(call.log, dry_run=dry_run, quiet=bool(call.parsed.get("quiet")), news=watches)
     keep_going = _keeps_going(call, wanted)
     return SkopeoLines(call.log, dry_run=dry_run, keep_going=keep_going, form=wanted.form, name=wanted.name)
 
@@ -150,7 +165,8 @@ def sync_options(call: Call, wanted: Inputs, told: Told) -> SyncOptions:
 async def _shown(call: Call, told: Told, wanted: Inputs, options: Options, drain: Drain) -> SyncReport:
     import trio
 
-    show = _show(call, wanted)
+    show = call.show
+    assert show is not None
     sync = sync_options(call, wanted, told)
     try:
         async with trio.open_nursery() as nursery:
@@ -160,7 +176,7 @@ async def _shown(call: Call, told: Told, wanted: Inputs, options: Options, drain
     finally:
         show.close()
         if told.report is not None:
-            _finish(call, told.report)
+            _finish(call, told.report, told.head)
     return report
 
 
@@ -194,13 +210,13 @@ def _heard(show: Show) -> Any:
     return hear
 
 
-def _finish(call: Call, report: SyncReport) -> None:
+def _finish(call: Call, report: SyncReport, head: str) -> None:
     """The summary and the files, whatever ended the run."""
     from fastcopy.cli.syncing_lines import summary_text
 
     parsed = call.parsed
     if not (parsed.get("quiet") or call.shim or parsed.get("progress") == "json" or parsed.get("dry-run")):
-        call.streams.tell(summary_text(report))
+        call.streams.tell(head + summary_text(report))
     if name := parsed.get("report"):
         _write(name, json.dumps(report.as_dict(), indent=2) + "\n")
     if name := parsed.get("failed"):

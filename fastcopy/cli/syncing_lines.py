@@ -26,6 +26,7 @@ class Told(Watcher):
     def __init__(self, log: Log, *, dry_run: bool) -> None:
         self.log = log
         self.dry_run = dry_run
+        self.head = ""  #: what the summary begins with
         self.digests: TextIO | None = None
         self.report: SyncReport | None = None  #: there as soon as the run is over, however it ended
         self.discovery: Discovery | None = None
@@ -131,9 +132,10 @@ class SkopeoLines(Told):
 class ListLines(Told):
     """One line per image that is done, and what could not be listed."""
 
-    def __init__(self, log: Log, *, dry_run: bool, quiet: bool = False) -> None:
+    def __init__(self, log: Log, *, dry_run: bool, quiet: bool = False, news: bool = False) -> None:
+        """*news*: say nothing of what was there already."""
         super().__init__(log, dry_run=dry_run)
-        self._quiet, self._done = quiet, 0
+        self._quiet, self._news, self._done = quiet, news, 0
 
     def empty(self, rule: Rule) -> None:
         """A filter that matches nothing."""
@@ -151,6 +153,8 @@ class ListLines(Told):
         """``Copied 17/200``."""
         self._done += 1
         super().ended(outcome)
+        if self._news and outcome.status == "present":
+            return
         if outcome.error is None and self.discovery is not None:
             done = "Would have copied" if self.dry_run else "Copied"
             verb = "Already there" if outcome.status == "present" else done

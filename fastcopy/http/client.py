@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from fastcopy.options import RunOptions
 
 
+def _ignore(status: int) -> None:
+    """Who counts no answers."""
+
+
 class Client:
     """Requests to one registry, and to wherever it redirects. Close it with `aclose` or as a context manager."""
 
@@ -46,8 +50,10 @@ class Client:
         trace: Callable[[str], None] | None = None,
         turns: Turns | None = None,
         facts: Callable[[], Facts] | None = None,
+        heard: Callable[[int], None] | None = None,
     ) -> None:
         self.host = host
+        self._heard = heard or _ignore
         self._turns = turns
         self.requests = 0  #: heads sent so far; redirects and token requests count
         self._terms = Terms(host.user_agent, run.stall, trace)
@@ -124,6 +130,7 @@ class Client:
     def _judge(self, attempt: Attempt, turn: Turn) -> Judge:
         async def judge(response: Response) -> Response:
             tell(turn, response)
+            self._heard(response.status)
             turn.over()
             if response.status not in (401, 403):
                 return response
@@ -168,6 +175,7 @@ class Client:
         except BaseException:
             turn.over()
             raise
+        self._heard(answer.status if isinstance(answer, Response) else answer.response.status)
         if isinstance(answer, Response):
             tell(turn, answer)
             turn.over()

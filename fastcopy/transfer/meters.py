@@ -76,6 +76,7 @@ class RunMeters:
     landed: dict[str, int] = field(default_factory=dict)  #: bytes of bodies that ended, by budget of a host
     small: dict[str, int] = field(default_factory=dict)  #: the same of blobs that stay in the loop
     waited: list[int] = field(default_factory=lambda: [0, 0])  #: nanoseconds for sources and destinations, by bodies
+    answers: dict[tuple[str, ...], int] = field(default_factory=dict)  #: by (side, registry, class of status)
     schedule: Schedule | None = None
     bandwidth: int = 0  #: the run's limit in bytes per second, 0: none
     extras: dict[tuple[str, str], int] = field(default_factory=dict)  #: bytes moved in vain, by (cause, side)
@@ -96,7 +97,7 @@ class RunMeters:
             planned=self.planned,
             settled=self.settled,
             waiting=tuple(self._waiting(trio.current_time())),
-            hosts=tuple(self._hosts(trio.current_time())),
+            hosts=self.hosts(),
             waited_in=(self.waited[0] + sum(count.wait_in_ns for _, count in counts)) / 1e9,
             waited_out=(self.waited[1] + sum(count.wait_out_ns for _, count in counts)) / 1e9,
             cpu=time.process_time(),
@@ -108,10 +109,16 @@ class RunMeters:
             if until > now:
                 yield f"{registry_of(host)}: rate limit, {until - now:.0f}s more"
 
-    def _hosts(self, now: float) -> Iterator[HostMeter]:
-        schedule = self.schedule
-        if schedule is None:
-            return
+    def hosts(self) -> tuple[HostMeter, ...]:
+        """Each side of each registry that work was done at."""
+        return tuple(self._hosts(self.schedule, trio.current_time())) if self.schedule else ()
+
+    def answered(self, side: str, host: str, status: int) -> None:
+        """*host* answered a request with *status*."""
+        key = (side, host, f"{status // 100}xx")
+        self.answers[key] = self.answers.get(key, 0) + 1
+
+    def _hosts(self, schedule: Schedule, now: float) -> Iterator[HostMeter]:
         moved = self.by_host()
         for key in schedule.hosts:
             bulk, small = schedule.window(key, Lane.BULK), schedule.window(key, Lane.SMALL)

@@ -12,7 +12,7 @@ from tests.house.sources import imports, modules
 
 #: Lowest first.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("_native", "errors", "media", "schedule", "threads"),  # leaves: they know nobody
+    ("_native", "errors", "exposition", "media", "schedule", "threads"),  # leaves: they know nobody
     ("codecs", "descriptor", "events", "gojson", "strictjson"),
     ("gostruct", "names", "options", "schema1"),
     ("gotemplate", "http", "imageconfig", "manifest", "tags"),
@@ -32,7 +32,7 @@ FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
 
 #: Decides, and does no I/O: what these import of the world outside is computation.
 PURE = {
-    "codecs", "convert", "descriptor", "events", "gojson", "gostruct", "gotemplate", "imageconfig", "inspecting",
+    "codecs", "convert", "descriptor", "events", "exposition", "gojson", "gostruct", "gotemplate", "imageconfig", "inspecting",
     "jobs", "manifest", "media", "names", "naming", "options", "platforms", "schedule", "schema1", "strictjson", "tags",
 }  # fmt: skip
 IO = {"trio", "socket", "ssl", "subprocess", "selectors", "select", "http", "urllib.request", "shutil", "tempfile"}
