@@ -6,13 +6,15 @@ fails. All the rest is a run like any other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from fastcopy.errors import FastcopyError, NotThere
 from fastcopy.events import Message
-from fastcopy.jobs import Job
+from fastcopy.jobs import Job, Rule
 from fastcopy.migrate.planfile import SavedPlan
+from fastcopy.migrate.report import SyncReport
 from fastcopy.migrate.runner import Syncing
 from fastcopy.names import DockerRef, parse
 from fastcopy.options import CopyOptions
@@ -28,6 +30,14 @@ class Executing(Syncing):
     """A run over the jobs of a saved plan."""
 
     saved: SavedPlan = field(default_factory=lambda: SavedPlan((), CopyOptions()))
+
+    async def go(self, rules: Sequence[Rule]) -> SyncReport:
+        """Carry the plan out; what it found at the destinations is asked for where it was found, and mounted."""
+        for job, digest in self.saved.found:
+            ref = job.destination_ref
+            if isinstance(ref, DockerRef):
+                self.engine.run.expected.note(ref.registry, ref.repository, digest)
+        return await super().go(rules)
 
     async def _copy(self, group: list[Job], crawling: Crawling) -> dict[Job, Result]:
         await self._compare(group[0])

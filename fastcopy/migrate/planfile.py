@@ -95,6 +95,7 @@ class SavedPlan:
     copy: CopyOptions
     digests: Mapping[str, Digest] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    found: tuple[tuple[Job, Digest], ...] = ()  #: blobs that were at the destination of the job
     failed: tuple[str, ...] = ()  #: images that could not be planned, in words
 
 
@@ -195,13 +196,15 @@ def _saved(file: _File) -> SavedPlan:
     jobs: list[Job] = []
     digests: dict[str, Digest] = {}
     names: dict[str, str] = {}
+    there: list[tuple[Job, Digest]] = []
     for line in file.images:
         if line.action != "failed":
             job = _job(line)
             jobs.append(job)
+            there += [(job, Digest(blob.digest)) for blob in line.blobs if blob.how == "present"]
             if is_digest(line.digest):
                 digests[job.key], names[job.key] = Digest(line.digest), line.source
-    return SavedPlan(tuple(jobs), copy, digests, names, tuple(_failed(file.images)))
+    return SavedPlan(tuple(jobs), copy, digests, names, tuple(there), tuple(_failed(file.images)))
 
 
 def _failed(images: list[_Image]) -> Iterator[str]:

@@ -205,8 +205,19 @@ def mount_origin(run: Run, target: Destination, what: Descriptor) -> str:
     if not target.accepts.mounts:
         return ""
     known = run.known.elsewhere(target.host, target.place, what.digest)
-    noted = (place for place in run.notes.places(target.host, what.digest) if place != target.place)
+    noted = (place for place in _noted(run, target.host, what) if place != target.place)
     return known or next(noted, "")
+
+
+def _noted(run: Run, host: str, what: Descriptor) -> tuple[str, ...]:
+    """Places of *host* that had the blob when somebody looked: in a former run, or for the plan of this one."""
+    return (*run.notes.places(host, what.digest), *run.expected.places(host, what.digest))
+
+
+def _not_there(run: Run, host: str, place: str, what: Descriptor) -> None:
+    """Whoever noted it was wrong, or it has gone."""
+    run.notes.lost(host, place, what.digest)
+    run.expected.forget(host, place, what.digest)
 
 
 async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> Arrival | None:
@@ -216,16 +227,16 @@ async def look(run: Run, target: Destination, what: Descriptor, origin: str) -> 
     """
     if run.known.has(target.host, target.place, what.digest):
         return Arrival("present")
-    noted = target.place in run.notes.places(target.host, what.digest)
+    noted = target.place in _noted(run, target.host, what)
     if noted and await blamed("destination", target.has_blob(what)):
         return Arrival("present")
     if noted:
-        run.notes.lost(target.host, target.place, what.digest)
+        _not_there(run, target.host, target.place, what)
     if origin:
         if await blamed("destination", target.mount(what, origin)):
             return Arrival("mounted", origin)
         run.known.forget(target.host, origin, what.digest)
-        run.notes.lost(target.host, origin, what.digest)
+        _not_there(run, target.host, origin, what)
     there = not noted and await blamed("destination", target.has_blob(what))
     return Arrival("present") if there else None
 

@@ -69,6 +69,10 @@ class Known:
         """Another place of the same host that has it; "" if none is known."""
         return next((other for other in self._places.get((host, digest), ()) if other != place), "")
 
+    def places(self, host: str, digest: Digest) -> tuple[str, ...]:
+        """Every place of *host* that has it."""
+        return tuple(sorted(self._places.get((host, digest), ())))
+
     def forget(self, host: str, place: str, digest: Digest) -> None:
         """It was not there after all."""
         self._places.get((host, digest), set()).discard(place)
@@ -112,6 +116,7 @@ class Run:
     emit: Callable[[Event], None]
     meters: RunMeters = field(default_factory=RunMeters)
     known: Known = field(default_factory=Known)
+    expected: Known = field(default_factory=Known)  #: where a plan found blobs: asked before it is believed
     notes: Notes = field(default_factory=Notes)
     reached: dict[tuple[str, str, Digest], int] = field(default_factory=dict)  #: the furthest that an upload has come
     drain: Drain = field(default_factory=Drain)
