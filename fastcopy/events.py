@@ -48,7 +48,7 @@ class HostMeter:
     shrunk: int = 0  #: times that trouble made a window smaller
     waiting: int = 0  #: steps that wait for their turn
     closed: float = 0.0  #: seconds for which the registry wants to be left alone
-    rate: float | None = None  #: requests per second that it was seen to take
+    pace: float | None = None  #: requests per second that it was seen to take
 
 
 @dataclass(frozen=True, slots=True)

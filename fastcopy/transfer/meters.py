@@ -132,7 +132,7 @@ class RunMeters:
                 shrunk=bulk.shrunk + small.shrunk,
                 waiting=schedule.waiting_at(key),
                 closed=max(0.0, schedule.opens_at(key, now) - now),
-                rate=schedule.pace(registry_of(key)).rate,
+                pace=schedule.pace(registry_of(key)).rate,
             )
 
     def took_small(self, host: str, side: Side, count: int) -> None:

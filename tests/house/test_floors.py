@@ -32,8 +32,9 @@ FLOOR = {unit: number for number, floor in enumerate(FLOORS) for unit in floor}
 
 #: Decides, and does no I/O: what these import of the world outside is computation.
 PURE = {
-    "codecs", "convert", "descriptor", "events", "exposition", "gojson", "gostruct", "gotemplate", "imageconfig", "inspecting",
-    "jobs", "manifest", "media", "names", "naming", "options", "platforms", "schedule", "schema1", "strictjson", "tags",
+    "codecs", "convert", "descriptor", "events", "exposition", "gojson", "gostruct", "gotemplate", "imageconfig",
+    "inspecting", "jobs", "manifest", "media", "names", "naming", "options", "platforms", "schedule", "schema1",
+    "strictjson", "tags",
 }  # fmt: skip
 IO = {"trio", "socket", "ssl", "subprocess", "selectors", "select", "http", "urllib.request", "shutil", "tempfile"}
 #: One event loop, one HTTP client: ours.

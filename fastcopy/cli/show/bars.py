@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
+from fastcopy.cli.show.hosts import host_text
 from fastcopy.cli.show.lines import SKIPPING, done_text, image_lines, list_lines, written_lines
 from fastcopy.cli.show.progress import Progress
 from fastcopy.cli.show.units import rate, seconds, size
@@ -22,6 +23,8 @@ INTERVAL = 0.125
 #: skopeo's bars are 40 columns wide; ours shrink with the terminal, and vanish below the least that says anything.
 BAR, LEAST_BAR = 40, 8
 _PREFIX = "Copying blob "
+#: Registries that get a row of their own: the fastest, where there are more.
+HOSTS = 6
 
 
 class Bars:
@@ -106,13 +109,22 @@ def short(digest: str, kind: str = "blob") -> str:
 def frame(progress: Progress, width: int, height: int) -> list[str]:
     """The live part: at most *height* rows of at most *width* columns."""
     active = progress.last.active
-    room = max(1, height - 1 - len(progress.last.waiting))
+    hosts = host_rows(progress)
+    room = max(1, height - 1 - len(progress.last.waiting) - len(hosts))
     shown = active if len(active) <= room else active[: room - 1]
     rows = [_blob_row(meter, progress, width) for meter in shown]
     if len(shown) < len(active):
         rows.append(f"... and {len(active) - len(shown)} more blobs")
+    rows += hosts
     rows += [f"waiting for {what}" for what in progress.last.waiting]
     return [row[:width] for row in [*rows, _total_row(progress)]]
+
+
+def host_rows(progress: Progress) -> list[str]:
+    """One row per side of a registry in a run of many images; a single copy shows its blobs."""
+    hosts = [each for each in progress.last.hosts if each.host] if progress.images else []
+    shown = hosts if len(hosts) <= HOSTS else sorted(hosts, key=progress.host_speed, reverse=True)[:HOSTS]
+    return [host_text(each, progress) for each in shown]
 
 
 def _blob_row(meter: BlobMeter, progress: Progress, width: int) -> str:
@@ -145,5 +157,6 @@ def _total_row(progress: Progress) -> str:
         percent = min(100, 100 * progress.moved // snapshot.planned)
         parts = [f"Total {size(progress.moved)} / {size(snapshot.planned)} | {percent}%"]
     parts += [rate(progress.total.value), *progress.left]
+    parts += [f"limited by {progress.limited_by}"] if progress.limited_by else []
     count = sum(progress.done.values())
     return " | ".join([*parts, *progress.of_many, f"{count} {'blob' if count == 1 else 'blobs'} done"])

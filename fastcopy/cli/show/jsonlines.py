@@ -35,8 +35,15 @@ class JsonLines:
 
     def tick(self, now: float) -> None:
         """Write a sample."""
-        snapshot = asdict(self._progress.sample(now))
-        self._object({"event": "snapshot", "rate": round(self._progress.total.value), **snapshot}, now)
+        progress = self._progress
+        sampled = progress.sample(now)
+        body = asdict(sampled) | {
+            "hosts": [asdict(each) | {"rate": round(progress.host_speed(each))} for each in sampled.hosts],
+            "limited_by": progress.limited_by,
+            "seconds_left": None if progress.eta is None else round(progress.eta, 1),
+            "at_least": progress.is_partial,
+        }
+        self._object({"event": "snapshot", "rate": round(progress.total.value), **_rounded(body)}, now)
 
     def close(self) -> None:
         """Nothing to clean up."""
@@ -49,3 +56,12 @@ class JsonLines:
     def _object(self, values: dict[str, Any], now: float) -> None:
         head = {"event": values.pop("event"), "time": round(now - self._start, 3)}
         self._write(json.dumps(head | values, default=dict))
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to the millisecond: the rest is noise."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return round(value, 3) if isinstance(value, float) else value

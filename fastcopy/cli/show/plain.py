@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fastcopy.cli.show.hosts import host_text
 from fastcopy.cli.show.progress import Progress
 from fastcopy.cli.show.units import rate, size
 from fastcopy.events import Event
@@ -40,5 +41,8 @@ def plain_text(progress: Progress) -> str:
     parts = [f"{size(progress.moved)}{known}", rate(progress.total.value)]
     parts.append(f"{len(snapshot.active)} {'blob' if len(snapshot.active) == 1 else 'blobs'} in flight")
     parts += [*progress.of_many, *progress.left]
+    parts += [f"limited by {progress.limited_by}"] if progress.limited_by else []
+    if progress.images:
+        parts += [host_text(host, progress, short=True) for host in snapshot.hosts if host.host]
     parts += [f"waiting for {what}" for what in snapshot.waiting]
     return ", ".join(parts)

@@ -1,6 +1,7 @@
 """What is known of a run's progress: counted from events, measured from samples.
 
-Pure: the clock's readings come in as arguments. Owns rates and estimates; knows no terminal.
+Pure: the clock's readings come in as arguments. Owns rates, estimates and the judgement who holds a run up; knows no
+terminal. What it holds does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fastcopy.events import (
     BlobStarted,
     CopyStarted,
     Event,
+    HostMeter,
     How,
     Meters,
     Snapshot,
@@ -24,15 +26,23 @@ from fastcopy.events import (
 
 #: A rate is measured over this many seconds: long enough not to flicker, short enough to notice a stall.
 WINDOW = 3.0
+#: Blobs that are remembered as begun: more than are ever in flight. Those that failed say nothing when they end.
+REMEMBERED = 4096
+#: A share of the limit that counts as the limit: its bucket is filled in steps.
+AT_THE_LIMIT = 0.9
+#: Who holds a run up must account for at least this share of what bodies and processor spent, or nobody is named.
+CLEAR = 0.5
+#: Less than this share of a second's waiting and computing per second is a run of small requests: nobody is named.
+IDLE = 0.2
 
 
 class Speed:
-    """Bytes per second over the last WINDOW seconds of samples."""
+    """Bytes (or seconds) per second over the last WINDOW seconds of samples."""
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, float]] = deque()
 
-    def sample(self, now: float, count: int) -> None:
+    def sample(self, now: float, count: float) -> None:
         """At *now* the counter stood at *count*."""
         self._samples.append((now, count))
         while len(self._samples) > 2 and now - self._samples[1][0] >= WINDOW:
@@ -59,21 +69,26 @@ class Progress:
     images: int = 0  #: of a run of many; 0: a single one
     images_done: int = 0
     listing: int = 0  #: places whose images are not known yet
+    spent: dict[str, Speed] = field(default_factory=dict)  #: seconds per second, by who is waited for
     _speeds: dict[str, Speed] = field(default_factory=dict)
+    _hosts: dict[tuple[str, str], Speed] = field(default_factory=dict)
 
     def event(self, event: Event) -> None:
         """Count one event."""
         if isinstance(event, CopyStarted):
             self.meters = event.meters
+            self.total, self.spent, self._hosts = Speed(), {}, {}  # another run's counters begin anew
+            self.images = self.images_done = 0
         elif isinstance(event, SyncPlanned):
             self.images, self.listing = event.images, event.listing
         elif isinstance(event, SyncedImage):
             self.images_done += 1
         elif isinstance(event, BlobStarted):
             self.started[event.digest] = event
+            if len(self.started) > REMEMBERED:
+                del self.started[next(iter(self.started))]
         elif isinstance(event, BlobDone):
             self.started.pop(event.digest, None)
-            self._speeds.pop(event.digest, None)
             self.done[event.how] = self.done.get(event.how, 0) + 1
 
     def sample(self, now: float) -> Snapshot:
@@ -81,9 +96,31 @@ class Progress:
         if self.meters is not None:
             self.last = self.meters.snapshot()
         self.total.sample(now, self.last.bytes_in)
+        self._speeds = {meter.digest: self._speeds.get(meter.digest, Speed()) for meter in self.last.active}
         for meter in self.last.active:
-            self._speeds.setdefault(meter.digest, Speed()).sample(now, meter.done)
+            self._speeds[meter.digest].sample(now, meter.done)
+        for host in self.last.hosts:
+            self._hosts.setdefault((host.side, host.host), Speed()).sample(now, host.bytes)
+        spent = (self.last.waited_in, self.last.waited_out, self.last.cpu)
+        for who, seconds_spent in zip(("the source", "the destination", "this machine"), spent, strict=True):
+            self.spent.setdefault(who, Speed()).sample(now, seconds_spent)
         return self.last
+
+    def host_speed(self, host: HostMeter) -> float:
+        """Bytes per second that cross one side of one registry."""
+        speed = self._hosts.get((host.side, host.host))
+        return speed.value if speed else 0.0
+
+    @property
+    def limited_by(self) -> str:
+        """Who holds the bodies in flight up: a side, this machine, --bwlimit; "" where nobody stands out."""
+        if not self.last.active:
+            return ""
+        if self.last.bandwidth and self.total.value >= self.last.bandwidth * AT_THE_LIMIT:
+            return "--bwlimit"
+        spent = {who: speed.value for who, speed in self.spent.items()}
+        total, who = sum(spent.values()), max(spent, key=lambda each: spent[each], default="")
+        return who if total >= IDLE and spent[who] >= CLEAR * total else ""
 
     def speed(self, digest: str) -> float:
         """Bytes per second of one blob."""
@@ -101,12 +138,16 @@ class Progress:
         return _eta(self.last.planned - self.moved, self.total.value)
 
     @property
+    def is_partial(self) -> bool:
+        """Whether more may be to copy than is planned: of images that have not begun the blobs are not known yet."""
+        return bool(self.listing or self.images_done < self.images)
+
+    @property
     def left(self) -> list[str]:
-        """The estimate in words; of many images the blobs of those not begun are not known yet."""
+        """The estimate in words."""
         if self.eta is None:
             return []
-        more = self.listing or self.images_done < self.images
-        return [f"{'at least ' if more else ''}{seconds(self.eta)} left"]
+        return [f"{'at least ' if self.is_partial else ''}{seconds(self.eta)} left"]
 
     @property
     def of_many(self) -> list[str]:
