@@ -72,6 +72,8 @@ class BodyLease(Lease):
 class UploadLease(Lease, ABC):
     """A request whose body a pump will write through `outlet`; None when it cannot be lent: use `send`."""
 
+    pausable = False  #: whether several pumps may write it, one after the other
+
     @property
     @abstractmethod
     def outlet(self) -> Outlet | None:
@@ -132,6 +134,8 @@ class H1Body(BodyLease):
 
 class H1Upload(UploadLease):
     """An upload on an HTTP/1.1 exchange whose head has been sent."""
+
+    pausable = True
 
     def __init__(
         self,

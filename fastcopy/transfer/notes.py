@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class OpenUpload:
     """An upload that a registry keeps for us, as it stood when the registry last confirmed a part of it.
 
-    `location` is where it goes on, `offset` the bytes confirmed, `state` the digest's state there (`Hasher.export`).
+    `location` is where it goes on, `offset` the bytes confirmed, `state` the digest's states here and there
+    (`resume.packed`).
     """
 
     host: str

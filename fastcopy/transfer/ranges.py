@@ -102,9 +102,10 @@ class RangedCarrier(Carrier):
             if report is not None:
                 return report
             ring = self._ring_bytes() if starved else 0
-            if ring < 2 * PIECE:  # fast enough, or other rings have the memory
-                await self._open_plainly(self.done + pump.position)
-                return await self._pump(pump, size)
+        if ring < 2 * PIECE:  # fast enough, or other rings have the memory
+            self.moved = pump.position
+            await self._open_plainly(self._at)
+            return await super()._through(make, size)
         self.road = "wide"
         return await self._widely(make, self.done + pump.position, self.done + size, ring // SLAB)
 

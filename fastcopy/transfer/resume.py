@@ -7,6 +7,7 @@ of the whole is compared before the last bytes leave (docs/resume.md).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 #: Seconds for telling registries of uploads that nobody goes on with: Ctrl-C has to leave within one.
 LAST_WORDS = 0.4
+#: States of the digest that a note holds, a stretch apart: buffers between us and a registry hold less than the others.
+STATES = 4
+#: An attempt that brought an upload so many bytes further does not count; less is no reason to go on for ever.
+GAIN = 16 << 20
 
 
 async def begin(run: Run, target: Destination, what: Descriptor) -> Upload:
@@ -57,28 +62,52 @@ def hasher_for(run: Run, uploads: Mapping[Destination, Upload], what: Descriptor
     best = Hasher(what.digest.algorithm)
     for target in uploads:
         note = run.notes.open_upload(target.host, target.place, what.digest)
-        found = _restored(note) if note is not None and note.offset <= least else None
-        if found is not None and found.algorithm == best.algorithm and found.length > best.length:
-            best = found
+        for found in _restored(note) if note is not None else ():
+            if found.algorithm == best.algorithm and best.length < found.length <= least:
+                best = found
     return best
 
 
-def _restored(note: OpenUpload) -> Hasher | None:
+def _restored(note: OpenUpload) -> list[Hasher]:
+    """The states of a note; those that are damaged, or of a newer version, are left out: the bytes are hashed again."""
     from fastcopy._native import Hasher
 
-    try:
-        hasher = Hasher.restore(note.state)
-    except ValueError:  # damaged, or of a newer version: the bytes are hashed again
-        return None
-    return hasher if hasher.length == note.offset else None
+    found = []
+    for state in unpacked(note.state):
+        with contextlib.suppress(ValueError):
+            found.append(Hasher.restore(state))
+    return found
+
+
+def packed(states: Iterable[bytes]) -> bytes:
+    """Several states as one, each behind its length (16 bits)."""
+    return b"".join(len(state).to_bytes(2, "big") + state for state in states)
+
+
+def unpacked(states: bytes) -> list[bytes]:
+    """The states that `packed` made one of; what is damaged gives other states, which their checksums refuse."""
+    found = []
+    while len(states) > 2:
+        end = 2 + int.from_bytes(states[:2], "big")
+        found.append(states[2:end])
+        states = states[end:]
+    return found
 
 
 def checkpoint(run: Run, target: Destination, what: Descriptor, upload: Upload, hasher: Hasher) -> None:
-    """Note how far *upload* has come, if it can be gone on with; *hasher* has seen exactly what was confirmed."""
-    if upload.location and hasher.length == upload.offset:
-        run.notes.checkpoint(
-            OpenUpload(target.host, target.place, what.digest, upload.location, upload.offset, hasher.export())
-        )
+    """Note where *upload* stands, if it can be gone on with, and where its digest does.
+
+    The digest runs ahead of what was confirmed, by a part at most. The last states are kept: which of them helps
+    depends on how much the place has when it is asked.
+    """
+    if not upload.location:
+        return
+    note = run.notes.open_upload(target.host, target.place, what.digest)
+    states = [each for each in (unpacked(note.state) if note is not None else ()) if each != hasher.export()]
+    states = [*states, hasher.export()][-STATES:]
+    run.notes.checkpoint(
+        OpenUpload(target.host, target.place, what.digest, upload.location, upload.offset, packed(states))
+    )
 
 
 def forget(run: Run, targets: Iterable[Destination], what: Descriptor) -> None:
@@ -90,7 +119,7 @@ def forget(run: Run, targets: Iterable[Destination], what: Descriptor) -> None:
 def gained(run: Run, target: Destination, what: Descriptor, upload: Upload) -> bool:
     """Whether *upload* has come further than any before it in this run, and can be gone on with."""
     key = (target.host, target.place, what.digest)
-    if upload.offset <= run.reached.get(key, 0):
+    if upload.offset < run.reached.get(key, 0) + GAIN:
         return False
     run.reached[key] = upload.offset
     return run.notes.open_upload(*key) is not None

@@ -105,6 +105,7 @@ class PushedUpload(Upload):
         request = self._request(length)
         self._opened = length
         self._lease = await self._registry.client.open_upload(request, length)
+        self.pausable = self._lease.pausable  # not over HTTP/2: a pump ends the stream that it fills
         outlet = self._lease.outlet
         if outlet is None:  # TLS inside TLS has no socket that a pump could hold
             self.close()

@@ -68,6 +68,7 @@ class Upload(ABC):
 
     part_limit: int | None = None
     offset: int = 0  #: bytes that the place has confirmed
+    pausable: bool = False  #: whether several pumps may fill the outlet of one part, one after the other
     streams: bool = False  #: whether `send` takes a body whose length nobody knows yet
 
     async def send(self, data: bytes) -> None:

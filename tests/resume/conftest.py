@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fastcopy.transfer import resume
 from fastcopy.transports import _manners
 from tests.copy.conftest import (  # noqa: F401 - fixtures for every test here
     _no_files_of_the_user,
@@ -32,6 +33,7 @@ def _in_miniature(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blobs of 256 KiB and more count as large."""
     monkeypatch.setattr(_manners, "RESUMED_MIN", PART)
     monkeypatch.setattr(_manners, "PART", PART)
+    monkeypatch.setattr(resume, "GAIN", PART // 4)
 
 
 @pytest.fixture(scope="session")

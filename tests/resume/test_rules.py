@@ -145,7 +145,14 @@ def _place(host: str) -> Destination:
 def _note(host: str, offset: int) -> OpenUpload:
     hasher = Hasher()
     hasher.update(DATA[:offset])
-    return OpenUpload(host, "a", WHAT.digest, "https://x/", offset, hasher.export())
+    return OpenUpload(host, "a", WHAT.digest, "https://x/", offset, resume.packed([Hasher().export(), hasher.export()]))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=6), st.binary(max_size=9))
+def test_states_come_out_as_they_went_in(states: list[bytes], damage: bytes) -> None:
+    """Whatever follows them, and nothing that follows breaks the parser."""
+    assert resume.unpacked(resume.packed(states)) == states
+    assert resume.unpacked(resume.packed(states) + damage)[: len(states)] == states
 
 
 @pytest.mark.parametrize(
