@@ -138,9 +138,8 @@ class Reader:
 def _check(header: bytes) -> None:
     """Unsigned sums, and the signed ones of old writers."""
     blanked = header[:148] + b" " * 8 + header[156:]
-    stored = _number(header[148:156])
-    total = sum(blanked)
-    if stored not in (total, total - 256 * sum(byte > 127 for byte in blanked)):
+    stored, total = _number(header[148:156]), sum(blanked)
+    if stored != total and stored != total - 256 * sum(byte > 127 for byte in blanked):
         raise BadLayer("layer: invalid tar header")
 
 
