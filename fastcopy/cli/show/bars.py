@@ -109,15 +109,13 @@ def short(digest: str, kind: str = "blob") -> str:
 def frame(progress: Progress, width: int, height: int) -> list[str]:
     """The live part: at most *height* rows of at most *width* columns."""
     active = progress.last.active
-    hosts = host_rows(progress)
-    room = max(1, height - 1 - len(progress.last.waiting) - len(hosts))
+    below = [*host_rows(progress), *(f"waiting for {what}" for what in progress.last.waiting), *_total_rows(progress)]
+    room = max(1, height - len(below))
     shown = active if len(active) <= room else active[: room - 1]
     rows = [_blob_row(meter, progress, width) for meter in shown]
     if len(shown) < len(active):
         rows.append(f"... and {len(active) - len(shown)} more blobs")
-    rows += hosts
-    rows += [f"waiting for {what}" for what in progress.last.waiting]
-    return [row[:width] for row in [*rows, _total_row(progress)]]
+    return [row[:width] for row in [*rows, *below]]
 
 
 def host_rows(progress: Progress) -> list[str]:
@@ -150,13 +148,17 @@ def bar(part: float, width: int) -> str:
     return "[" + "=" * (filled - len(arrow)) + arrow + "-" * (inside - filled) + "] "
 
 
-def _total_row(progress: Progress) -> str:
+def _total_rows(progress: Progress) -> list[str]:
+    """Bytes and time; of many images the counts have a row of their own, so that 80 columns hold both."""
     snapshot = progress.last
     parts = [f"Total {size(progress.moved)}"]
     if snapshot.planned:
         percent = min(100, 100 * progress.moved // snapshot.planned)
         parts = [f"Total {size(progress.moved)} / {size(snapshot.planned)} | {percent}%"]
     parts += [rate(progress.total.value), *progress.left]
-    parts += [f"limited by {progress.limited_by}"] if progress.limited_by else []
+    limit = [f"limited by {progress.limited_by}"] if progress.limited_by else []
     count = sum(progress.done.values())
-    return " | ".join([*parts, *progress.of_many, f"{count} {'blob' if count == 1 else 'blobs'} done"])
+    done = f"{count} {'blob' if count == 1 else 'blobs'} done"
+    if not progress.images:
+        return [" | ".join([*parts, done, *limit])]
+    return [" | ".join(parts), " | ".join([*progress.of_many, done, *limit])]

@@ -9,24 +9,31 @@ from fastcopy.cli.show.progress import Progress
 from fastcopy.cli.show.units import rate, size
 from fastcopy.events import Event
 
+#: Seconds between samples, so that the first line knows rates already.
+INTERVAL = 1.0
 #: Seconds between lines: a day of copying makes a log that can still be read.
-INTERVAL = 5.0
+EVERY = 5.0
 
 
 class Plain:
-    """Writes one line per tick while bytes are on their way."""
+    """Writes one line every few ticks while bytes are on their way."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._progress = Progress()
+        self._next: float | None = None
 
     def event(self, event: Event) -> None:
         """Count."""
         self._progress.event(event)
 
     def tick(self, now: float) -> None:
-        """Write a line."""
+        """Sample, and write a line when its time has come."""
         snapshot = self._progress.sample(now)
+        self._next = now + EVERY - INTERVAL if self._next is None else self._next
+        if now < self._next:
+            return
+        self._next = now + EVERY
         if snapshot.active or snapshot.waiting:
             self._write(plain_text(self._progress))
 
