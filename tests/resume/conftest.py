@@ -67,6 +67,7 @@ def distribution_tls(distribution_program: str, tmp_path_factory: pytest.TempPat
 RESUMING = [
     "embedded_plain",
     "embedded_tls",
+    "embedded_token",
     pytest.param("distribution_plain", marks=pytest.mark.real("go")),
     pytest.param("distribution_tls", marks=pytest.mark.real("go")),
 ]

@@ -77,20 +77,25 @@ def _images(source: Registry, base: str) -> list[Made]:
 
 def _killed(stack: ExitStack, files: Path, destination: Registry) -> tuple[Migration, Relay, Relay, int]:
     """A migration that was killed as often as asked for, and then finished; what passed on both sides."""
-    source = stack.enter_context(embedded_registry(files / "source"))
-    up, down = stack.enter_context(relay_to(destination.host)), stack.enter_context(relay_to(source.host))
-    base, to = fresh("kills/from"), fresh("kills/to")
-    made = _images(source, base)
-    (files / "images").write_text("".join(f"i{n}:1\n" for n in range(len(made))))
-    source_as, destination_as = _by(source, down), _by(destination, up)
-    migration = Migration(made, source_as, destination_as, files, base, to)
-    size = sum(map(len, _blobs(made).values()))
+    migration, up, down = _prepared(stack, files, destination)
+    size = sum(map(len, _blobs(migration.made).values()))
     dice = random.Random(os.environ.get("FASTCOPY_KILL_SEED", "7"))
     kills = 0
     for _ in range(KILLS):
         kills += migration.killed(up, dice.uniform(0, 1.5) * size / KILLS)
     migration.finish()
     return migration, up, down, kills
+
+
+def _prepared(stack: ExitStack, files: Path, destination: Registry) -> tuple[Migration, Relay, Relay]:
+    """Images at a source, a list of them, and relays that count on both sides."""
+    source = stack.enter_context(embedded_registry(files / "source"))
+    up, down = stack.enter_context(relay_to(destination.host)), stack.enter_context(relay_to(source.host))
+    base, to = fresh("kills/from"), fresh("kills/to")
+    made = _images(source, base)
+    (files / "images").write_text("".join(f"i{n}:1\n" for n in range(len(made))))
+    source_as, destination_as = _by(source, down), _by(destination, up)
+    return Migration(made, source_as, destination_as, files, base, to), up, down
 
 
 def _by(registry: Registry, relay: Relay) -> Registry:
@@ -131,6 +136,29 @@ def test_kills_cost_what_was_in_flight(request: pytest.FixtureRequest, tmp_path:
         _assert_arrived(migration, destination)
         assert sent <= (kills + 1) * BUFFERS
         assert read <= (kills + 1) * (len(SHARES) * PART + BUFFERS)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_at_once_and_costs_as_little(tmp_path: Path) -> None:
+    """130 within a second or so, the upload stays open at the registry, and the same command goes on with it."""
+    with ExitStack() as stack:
+        destination = stack.enter_context(embedded_registry(tmp_path / "to"))
+        migration, up, down = _prepared(stack, tmp_path, destination)
+        process, until = migration.start(), up.up + (40 << 20)
+        while up.up < until:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        at = time.monotonic()
+        told = process.communicate(timeout=30)[1]
+        took = time.monotonic() - at
+        assert process.returncode == 130, told
+        assert took < 5, f"{took:.2f} s"
+        assert len(destination.server.registry.pushing.uploads) > 0
+        migration.finish()
+        sent, _ = _told("Ctrl-C", migration, up, down, 1)
+        _assert_arrived(migration, destination)
+        assert sent <= BUFFERS
 
 
 @pytest.mark.slow

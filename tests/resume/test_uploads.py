@@ -19,7 +19,7 @@ from fastcopy.serve.message import Middleware, Reply
 from fastcopy.transfer import resume
 from fastcopy.transfer.notes import Notes
 from tests.copy.relay import relay_to
-from tests.copy.world import HASTY, Made, Pair, assert_complete, copy, fresh, image, seen, uploads
+from tests.copy.world import HASTY, Made, Pair, assert_complete, copy, fresh, image, options, seen, uploads
 from tests.faults import (
     answer_lost,
     corrupt,
@@ -241,6 +241,44 @@ def test_an_upload_at_the_end_of_its_last_note_is_closed_without_reading(pair: P
     assert again(made, pair.destination, repo, notes).error is None
     assert not [each for each in pair.source.requests()[before:] if _layer(made) in each[1] and each[0] == "GET"]
     assert_complete(pair.destination, repo, made)
+
+
+def test_another_leader_finishes_what_is_open_elsewhere(pair: Pair) -> None:
+    """The upload is open in one repository, the blob is wanted in another: finished there, mounted here, sent once."""
+    made, first, second, notes = pair.image(sizes=(SIZE,)), fresh("resume/to"), fresh("resume/to"), Lasting()
+    pair.at_destination.add(drop_upload(100_000), method="PATCH", path="/uploads/", times=1, skip=4)
+    assert again(made, pair.destination, first, notes).error is not None
+    assert again(made, pair.destination, second, notes).error is None
+    assert_complete(pair.destination, second, made)
+    assert body_bytes(pair.destination, second) == _small(made)
+    assert body_bytes(pair.destination, first) == SIZE + _small(made)
+    assert notes.open_upload(pair.destination.host, first, _digest(made)) is None
+
+
+def test_what_is_open_elsewhere_and_lost_is_not_begun_there(pair: Pair) -> None:
+    """Nobody asked for the blob in the other repository: where its upload is gone, the blob goes where it is wanted."""
+    made, first, second, notes = pair.image(sizes=(SIZE,)), fresh("resume/to"), fresh("resume/to"), Lasting()
+    pair.at_destination.add(drop_upload(100_000), method="PATCH", path="/uploads/", times=1, skip=4)
+    assert again(made, pair.destination, first, notes).error is not None
+    pair.at_destination.add(respond(404, "BLOB_UPLOAD_UNKNOWN"), method="GET", path=f"/{first}/blobs/uploads/")
+    before = uploads(pair.destination, first)
+    assert again(made, pair.destination, second, notes).error is None
+    assert_complete(pair.destination, second, made)
+    assert uploads(pair.destination, first) == before
+
+
+@pytest.mark.parametrize("part", [1, 4])
+def test_over_http2_uploads_go_on_too(tls_pair: Pair, part: int) -> None:
+    """Each part is a stream of its own."""
+    made, repo, notes = tls_pair.image(sizes=(SIZE,)), fresh("resume/to"), Lasting()
+    chosen = options(tls_pair.source, tls_pair.destination, run_options=HASTY)
+    chosen = replace(chosen, destination=replace(chosen.destination, http="2"))
+    rule = tls_pair.at_destination.add(drop_upload(9_000), method="PATCH", path="/uploads/", times=1, skip=part + 1)
+    assert again(made, tls_pair.destination, repo, notes, chosen=chosen).error is None
+    assert rule.hits == 1
+    assert_complete(tls_pair.destination, repo, made)
+    assert {each.http for each in list(tls_pair.destination.server.log) if each.method == "PATCH"} >= {"2"}
+    assert uploads(tls_pair.destination, repo) == len(made.blobs)
 
 
 # -- a registry that does not resume -----------------------------------------------------------------------------------
