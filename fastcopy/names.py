@@ -117,7 +117,7 @@ class DirRef:
 
 @dataclass(frozen=True, slots=True)
 class OciRef:
-    """``oci:PATH[:NAME | :@INDEX]``; *index* is -1 when not given."""
+    """``oci:PATH[:NAME | :@INDEX | @DIGEST]``; *index* is -1 when not given."""
 
     path: str
     name: str = ""
@@ -225,8 +225,7 @@ def parse(text: str) -> Ref:
         case "dir":
             return DirRef(rest, original=rest)
         case "oci":
-            path, name, index = _oci_elements(rest)
-            return OciRef(path, name, index, original=rest)
+            return _oci(rest)
         case "oci-archive":
             path, name, index = _oci_elements(rest)
             return ArchiveRef("oci-archive", path, name, index, original=rest)
@@ -348,6 +347,15 @@ def _index(text: str) -> int:
     if int(text) < 0:
         raise BadName(f"Invalid source index @{int(text)}: must not be negative")
     return int(text)
+
+
+def _oci(rest: str) -> OciRef:
+    """`PATH@DIGEST` is an addition to containers/image, where it would be a path that ends with ``@sha256``."""
+    path, at, digest = rest.rpartition("@")
+    if at and path and is_digest(digest):
+        return OciRef(path, digest=Digest(digest), original=rest)
+    path, name, index = _oci_elements(rest)
+    return OciRef(path, name, index, original=rest)
 
 
 def _oci_elements(rest: str) -> tuple[str, str, int]:

@@ -185,7 +185,7 @@ def open_docker_archive(hosts: Hosts, ref: ArchiveRef) -> DockerArchiveSource:
 async def _tarball_source(hosts: Hosts, ref: TarballRef) -> Source:
     from fastcopy.transports.tarball import TarballSource
 
-    return TarballSource(ref)
+    return TarballSource(ref, hosts.tmpdir)
 
 
 async def _storage_source(hosts: Hosts, ref: StorageRef) -> Source:

@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import trio
 
 from fastcopy import codecs
-from fastcopy.errors import FastcopyError, LocalError, Stalled
-from fastcopy.transports import _tar
+from fastcopy.errors import FastcopyError, LocalError
+from fastcopy.transports import _spool, _tar
 from fastcopy.transports._files import Files
 from fastcopy.transports._local import explained, in_thread, read_at
-
-#: Where containers/image spools too: /tmp is often memory.
-DEFAULT_TMPDIR = Path("/var/tmp")  # noqa: S108 - a directory, in which mkstemp makes a file of its own
-#: Seconds without a byte from a pipe: `docker save` may prepare for minutes before it writes its first.
-PIPE_STALL = 900.0
 
 
 class ArchiveFiles(Files):
@@ -30,7 +24,7 @@ class ArchiveFiles(Files):
 
     def __init__(self, path: str, tmpdir: Path | None = None) -> None:
         self.path = path
-        self._tmpdir = tmpdir or DEFAULT_TMPDIR
+        self._tmpdir = tmpdir
         self._fd, self._regular = -1, False
         self._index: _tar.TarIndex | None = None
         self._preparing = trio.Lock()
@@ -64,27 +58,13 @@ class ArchiveFiles(Files):
         self._fd = spool
 
     def _spool(self) -> int:
-        with explained("open", str(self._tmpdir)):
-            fd, name = tempfile.mkstemp(prefix="fastcopy-", dir=self._tmpdir)
-            os.unlink(name)
-            return fd
+        return _spool.unnamed(self._tmpdir)
 
     def _append(self, data: bytes, spool: int) -> None:
-        """Write *data* behind what is spooled; raises NoSpace, LocalError."""
-        with explained("write", str(self._tmpdir)):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(spool, view) :]
+        _spool.append(spool, data, self._tmpdir)
 
     async def _next(self) -> bytes:
-        """The next piece of the archive as it comes, empty at the end; raises Stalled, LocalError."""
-        if not self._regular:
-            with trio.move_on_after(PIPE_STALL) as waiting:
-                await trio.lowlevel.wait_readable(self._fd)
-            if waiting.cancelled_caught:
-                raise Stalled(f"reading {self.path}: no byte for {PIPE_STALL:g} s")
-        with explained("read", self.path):
-            return await trio.to_thread.run_sync(os.read, self._fd, codecs.PIECE)
+        return await _spool.piece(self._fd, self.path, regular=self._regular)
 
     async def _inflate(self, spool: int, compression: str, head: bytes) -> None:
         """Decompress the whole archive into *spool*, a piece at a time so that cancellation gets through."""

@@ -1,7 +1,8 @@
 """docker-archive: - what ``docker save`` and ``podman save`` write, read in place, and written for their ``load``.
 
 The archive has no manifest of the image: it is made here, as containers/image makes it, from ``manifest.json``, the
-config and the layers' diff IDs. Layers are the uncompressed tars inside; each byte is verified against its diff ID.
+config and the layers' diff IDs; each layer is verified against its diff ID. Layers that are compressed inside (as
+docker save leaves them where it keeps images in containerd) stay so, under the digests that registries know.
 Writing leaves out the directories per layer and ``repositories``, which only docker before 1.10 read.
 """
 
@@ -11,16 +12,16 @@ import json
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from fastcopy import codecs, media, strictjson
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import BadManifest, BadName, ManifestUnknown, Unsupported
+from fastcopy.errors import BadManifest, BadName, DigestMismatch, FastcopyError, ManifestUnknown, Unsupported
 from fastcopy.manifest import MAX_ENTRIES, MAX_MANIFEST, Manifest
 from fastcopy.names import ArchiveRef, parse_docker, with_default_tag
-from fastcopy.transports import _tar
+from fastcopy.transports import _spool, _tar
 from fastcopy.transports._archive import ArchiveFiles
 from fastcopy.transports._archive_out import ArchiveDestination, ArchiveWriter, is_stream
 from fastcopy.transports._local import in_thread
@@ -29,6 +30,12 @@ from fastcopy.transports.base import Accepts, BlobReader, RawManifest, Source, v
 MANIFEST: Final = "manifest.json"
 #: ``manifest.json`` names every layer of every image: 1000 images of 100 layers are 10 MB.
 MAX_LIST: Final = 64 << 20
+#: Layers by what they are compressed with; schema 2 has no type for zstd.
+_TYPES: Final = {
+    "none": media.DOCKER_LAYER,
+    "gzip": media.DOCKER_LAYER + ".gzip",
+    "zstd": media.OCI_LAYER + "+zstd",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +100,28 @@ def diff_ids(config: bytes) -> list[Digest]:
     return [Digest(each) for each in found]
 
 
-def made_manifest(config: bytes, layers: list[Descriptor]) -> bytes:
-    """The schema 2 manifest of an image in an archive.
+def made_manifest(config: bytes, layers: list[Descriptor]) -> RawManifest:
+    """The schema 2 manifest of an image in an archive; an OCI one when a layer is compressed with zstd.
 
-    The layers' type says that they are not compressed. (containers/image calls them gzip here, and corrects that
-    only where it compresses them: a manifest that travels verbatim has to be true from the start.)
+    The layers' types say what they are. (containers/image calls them all gzip here, and corrects that only where it
+    compresses them: a manifest that travels verbatim has to be true from the start.)
     """
-    digest = Digest.of(config)
-    document = {
-        "schemaVersion": 2,
-        "mediaType": media.DOCKER_MANIFEST,
-        "config": {"mediaType": media.DOCKER_CONFIG, "size": len(config), "digest": str(digest)},
-        "layers": [
-            {"mediaType": media.DOCKER_LAYER, "size": layer.size, "digest": str(layer.digest)} for layer in layers
-        ],
-    }
-    return json.dumps(document, separators=(",", ":")).encode()
+    oci = any(layer.media_type == _TYPES["zstd"] for layer in layers)
+    manifest, of_config = (
+        (media.OCI_MANIFEST, media.OCI_CONFIG) if oci else (media.DOCKER_MANIFEST, media.DOCKER_CONFIG)
+    )
+    entries = [Descriptor(Digest.of(config), len(config), of_config), *(_retyped(each, oci=oci) for each in layers)]
+    written = [{"mediaType": each.media_type, "size": each.size, "digest": str(each.digest)} for each in entries]
+    document = {"schemaVersion": 2, "mediaType": manifest, "config": written[0], "layers": written[1:]}
+    raw = json.dumps(document, separators=(",", ":")).encode()
+    return RawManifest(raw, manifest, Digest.of(raw))
+
+
+def _retyped(layer: Descriptor, *, oci: bool) -> Descriptor:
+    if not oci or layer.media_type == _TYPES["zstd"]:
+        return layer
+    suffix = "" if media.compression(layer.media_type) == "none" else "+gzip"
+    return replace(layer, media_type=media.OCI_LAYER + suffix)
 
 
 class DockerArchiveSource(Source):
@@ -120,7 +133,8 @@ class DockerArchiveSource(Source):
         self.name, self.host, self.place = str(ref), "", os.path.realpath(ref.path)
         self._ref, self._files = ref, files
         self._config = b""
-        self._layers: dict[Digest, str] = {}
+        self._found: dict[Digest, Descriptor] = {}  #: by diff ID
+        self._layers: dict[Digest, str] = {}  #: members by the digest of what they hold
         self._made: RawManifest | None = None
 
     async def items(self) -> list[Item]:
@@ -142,20 +156,33 @@ class DockerArchiveSource(Source):
         if len(ids) != len(item.layers):
             raise BadManifest(f"inconsistent layer count: {len(item.layers)} in manifest, {len(ids)} in config")
         layers = [await self._layer(each, name) for each, name in zip(ids, item.layers, strict=True)]
-        raw = made_manifest(self._config, layers)
-        return RawManifest(raw, media.DOCKER_MANIFEST, Digest.of(raw))
+        return made_manifest(self._config, layers)
 
     async def _layer(self, diff_id: Digest, name: str) -> Descriptor:
-        if diff_id not in self._layers:
-            await self._refuse_compressed(name)
-            self._layers[diff_id] = name
-        return Descriptor(diff_id, self._files.member(self._layers[diff_id]).size)
+        """The layer in the member *name* as a blob; an uncompressed one is verified when it is read."""
+        if diff_id not in self._found:
+            compression = codecs.sniff(await self._files.head(name, _tar.BLOCK))
+            if compression not in _TYPES:
+                raise Unsupported(f"layer {posixpath.normpath(name)} is compressed with {compression} in the archive")
+            digest = diff_id if compression == "none" else await self._packed(diff_id, name, compression)
+            size = self._files.member(name).size
+            self._found[diff_id] = Descriptor(digest, size, _TYPES[compression])
+            self._layers[digest] = name
+        return self._found[diff_id]
 
-    async def _refuse_compressed(self, name: str) -> None:
-        if codecs.sniff(await self._files.head(name, _tar.BLOCK)) != "none":
-            raise Unsupported(
-                f"layer {posixpath.normpath(name)} is compressed inside the archive, which is not supported yet"
-            )
+    async def _packed(self, diff_id: Digest, name: str, compression: str) -> Digest:
+        """The digest of a compressed layer, which is read for it; raises DigestMismatch, IntegrityError."""
+        fd, offset, size = self._files.locate(name)
+        try:
+            packed, plain = await _spool.digests(fd, offset, size, compression)
+        except FastcopyError as error:
+            error.message = f"layer {posixpath.normpath(name)}: {error.message}"
+            raise
+        finally:
+            os.close(fd)
+        if plain != diff_id:
+            raise DigestMismatch(f"layer {posixpath.normpath(name)} holds {plain}, the config says {diff_id}")
+        return packed
 
     async def open_blob(self, what: Descriptor, first: int = 0, last: int | None = None) -> BlobReader:
         return await self._files.reader(self._file(what), what, first, last)

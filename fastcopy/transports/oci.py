@@ -116,8 +116,9 @@ class OciDestination(Destination):
     """
 
     def __init__(self, ref: OciRef, shared: Path | None = None, *, uncompressed: bool = False) -> None:
-        if ref.index >= 0:
-            raise Unsupported(f"{ref}: an index names an image to read, a destination needs a name or none")
+        if ref.index >= 0 or ref.digest:
+            what = "a digest" if ref.digest else "an index"
+            raise Unsupported(f"{ref}: {what} names an image to read, a destination needs a name or none")
         self.name, self.host = str(ref), ""
         self.accepts = Accepts(OCI_ONLY, compression="keep" if uncompressed else "compress")
         self.alone = "" if ref.name else _NEEDS_NAME

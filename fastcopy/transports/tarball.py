@@ -6,27 +6,34 @@ Manifest and config are those that containers/image makes: dated by the files, s
 from __future__ import annotations
 
 import os
+import stat
+import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from fastcopy import codecs, gojson, media, platforms
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import ManifestUnknown, Unsupported
+from fastcopy.errors import FastcopyError, ManifestUnknown, Unsupported
 from fastcopy.names import TarballRef
-from fastcopy.transports._files import DirectoryFiles
-from fastcopy.transports._local import in_thread, open_regular, read_at
+from fastcopy.transports import _spool
+from fastcopy.transports._files import DirectoryFiles, Files
+from fastcopy.transports._local import in_thread
 from fastcopy.transports.base import BlobReader, RawManifest, Source, verified
 
 _TYPES: Final = {"none": media.OCI_LAYER, "gzip": media.OCI_LAYER + "+gzip"}
 _COMMENT: Final = "imported from tarball"
+#: The path that means standard input, as to containers/image.
+STDIN: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One file as a layer: what it is as a blob, what it holds uncompressed, and when it was changed."""
 
-    path: str
+    files: Files
     what: Descriptor
     diff_id: Digest
     created: gojson.Time
@@ -35,9 +42,10 @@ class Layer:
 class TarballSource(Source):
     """The image made of some archives."""
 
-    def __init__(self, ref: TarballRef) -> None:
+    def __init__(self, ref: TarballRef, tmpdir: Path | None = None) -> None:
         self.name, self.host, self.place = str(ref), "", str(ref)
         self._ref = ref
+        self._stdin = _StandardInput(tmpdir)
         self._layers: dict[Digest, Layer] = {}
         self._config = b""
         self._made: RawManifest | None = None
@@ -50,9 +58,8 @@ class TarballSource(Source):
         return self._made
 
     async def _make(self) -> RawManifest:
-        if "-" in self._ref.paths:
-            raise Unsupported("tarball: cannot read standard input in this version of fastcopy, name a file")
-        layers = [await _examined(path) for path in self._ref.paths]
+        files = [self._stdin if path == STDIN else _OneFile(path) for path in self._ref.paths]
+        layers = [await _examined(each) for each in files]
         self._layers = {layer.what.digest: layer for layer in layers}
         self._config = made_config(layers)
         raw = made_manifest(self._config, layers)
@@ -66,10 +73,13 @@ class TarballSource(Source):
             return verified(self._config, what)
         return verified(await self._file(what).read("", limit), what)
 
-    def _file(self, what: Descriptor) -> DirectoryFiles:
+    def _file(self, what: Descriptor) -> Files:
         if what.digest not in self._layers:
             raise ManifestUnknown(f'no blob with digest "{what.digest}" found')
-        return _OneFile(self._layers[what.digest].path)
+        return self._layers[what.digest].files
+
+    async def close(self) -> None:
+        self._stdin.close()
 
 
 class _OneFile(DirectoryFiles):
@@ -77,35 +87,57 @@ class _OneFile(DirectoryFiles):
         return self.path
 
 
-async def _examined(path: str) -> Layer:
-    """Read the file *path* once for its digests; raises LocalError, Unsupported, IntegrityError."""
-    from fastcopy._native import Hasher
+class _StandardInput(Files):
+    """What comes in, spooled once into an unnamed file: it is read for its digests, and then as a blob."""
 
-    fd, size = await in_thread(lambda: open_regular(path, path))
+    path = "standard input"
+
+    def __init__(self, tmpdir: Path | None) -> None:
+        self._tmpdir, self._fd = tmpdir, -1
+
+    def shown(self, name: str) -> str:
+        return self.path
+
+    async def prepare(self) -> None:
+        if self._fd >= 0:
+            return
+        stdin = sys.stdin.fileno()
+        regular = stat.S_ISREG(os.fstat(stdin).st_mode)
+        self._fd = await in_thread(lambda: _spool.unnamed(self._tmpdir))
+        while data := await _spool.piece(stdin, self.path, regular=regular):
+            await in_thread(lambda piece=data: _spool.append(self._fd, piece, self._tmpdir))  # type: ignore[misc]
+
+    def locate(self, name: str) -> tuple[int, int, int]:
+        return os.dup(self._fd), 0, os.fstat(self._fd).st_size
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+async def _examined(files: Files) -> Layer:
+    """Read a file once for its digests; raises LocalError, Unsupported, IntegrityError."""
+    await files.prepare()
+    shown = files.shown("")
+    compression = codecs.sniff(await files.head("", 512))
+    if compression not in _TYPES:
+        raise Unsupported(f"{shown} is compressed with {compression}: tarball: takes plain and gzip archives")
+    fd, offset, size = await in_thread(lambda: files.locate(""))
     try:
-        compression = codecs.sniff(read_at(fd, 512, 0))
-        if compression not in _TYPES:
-            raise Unsupported(f"{path} is compressed with {compression}: tarball: takes plain and gzip archives")
-        packed, plain, decoder = Hasher(), Hasher(), codecs.decoder(compression)
-
-        def piece(at: int) -> None:
-            data = read_at(fd, codecs.PIECE, at)
-            packed.update(data)
-            for inflated in decoder.feed(data):
-                plain.update(inflated)
-
-        for at in range(0, size, codecs.PIECE):
-            await in_thread(lambda at=at: piece(at))  # type: ignore[misc]
-        decoder.finish()
-        what = Descriptor(Digest("sha256:" + packed.hexdigest()), size, _TYPES[compression])
-        return Layer(path, what, Digest("sha256:" + plain.hexdigest()), _changed(fd))
+        packed, plain = await _spool.digests(fd, offset, size, compression)
+        changed = time.time_ns() if isinstance(files, _StandardInput) else os.fstat(fd).st_mtime_ns
+    except FastcopyError as error:
+        error.message = f"{shown}: {error.message}"
+        raise
     finally:
         os.close(fd)
+    return Layer(files, Descriptor(packed, size, _TYPES[compression]), plain, _moment(changed))
 
 
-def _changed(fd: int) -> gojson.Time:
-    seconds, nanoseconds = divmod(os.fstat(fd).st_mtime_ns, 1_000_000_000)
-    return gojson.Time(datetime.fromtimestamp(seconds, UTC), nanoseconds)
+def _moment(nanoseconds: int) -> gojson.Time:
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return gojson.Time(datetime.fromtimestamp(seconds, UTC), rest)
 
 
 def made_config(layers: list[Layer]) -> bytes:

@@ -6,9 +6,12 @@ import bz2
 import gzip
 import json
 import lzma
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import pyzstd
 
 from fastcopy import api
 from fastcopy.errors import DigestMismatch, FastcopyError, ManifestUnknown, Unsupported
@@ -85,12 +88,63 @@ def test_a_layer_with_other_bytes_than_its_diff_id_is_refused(tmp_path: Path) ->
     assert not (tmp_path / "d/manifest.json").exists()
 
 
-def test_a_layer_compressed_inside_the_archive_is_refused_by_name(tmp_path: Path) -> None:
-    """Rather than a digest error that explains nothing."""
+def _packed(it: made.Image, pack: Callable[[bytes], bytes]) -> tuple[dict[str, bytes], list[bytes]]:
+    """What docker save writes from containerd's images: a layout, compressed blobs, and manifest.json; its layers."""
+    layers = [pack(each) for each in it.tars]
+    names = [f"blobs/sha256/{made.digest_of(each)[7:]}" for each in layers]
+    config = f"blobs/sha256/{made.digest_of(it.config)[7:]}"
+    item = {"Config": config, "RepoTags": ["it:1"], "Layers": names}
+    files = {"manifest.json": json.dumps([item]).encode(), config: it.config, "oci-layout": b"{}"}
+    return files | dict(zip(names, layers, strict=True)), layers
+
+
+@pytest.mark.parametrize(
+    ("pack", "kind"),
+    [
+        (gzip.compress, "application/vnd.docker.image.rootfs.diff.tar.gzip"),
+        (pyzstd.compress, "application/vnd.oci.image.layer.v1.tar+zstd"),
+    ],
+)
+def test_layers_compressed_inside_the_archive_keep_their_bytes(
+    tmp_path: Path, pack: Callable[[bytes], bytes], kind: str
+) -> None:
+    """They are copied as they are, under their own digests and true types; the config is the archive's."""
     it = made.image()
-    files = made.saved([(["it:1"], it)])
-    name = made.digest_of(it.tars[1]).removeprefix("sha256:") + ".tar"
-    files[name] = gzip.compress(files[name])
+    files, layers = _packed(it, pack)
     path = made.tar(tmp_path / "a.tar", files)
-    with pytest.raises(Unsupported, match=f"layer {name} is compressed inside the archive"):
+    made.copy(f"docker-archive:{path}:it:1", f"dir:{tmp_path}/d")
+    found = made.read_dir(tmp_path / "d")
+    manifest = json.loads(found["manifest.json"])
+    assert manifest["config"]["digest"] == made.digest_of(it.config)
+    assert [each["digest"] for each in manifest["layers"]] == [made.digest_of(each) for each in layers]
+    assert {each["mediaType"] for each in manifest["layers"]} == {kind}
+    for layer in layers:
+        assert found[made.digest_of(layer).removeprefix("sha256:")] == layer
+
+
+def test_layers_compressed_inside_the_archive_are_uncompressed_in_the_next(tmp_path: Path) -> None:
+    """docker-archive: to docker-archive: gives the tars that the config names."""
+    it = made.image()
+    path = made.tar(tmp_path / "a.tar", _packed(it, gzip.compress)[0])
+    made.copy(f"docker-archive:{path}", f"docker-archive:{tmp_path}/b.tar:it:1")
+    with tarfile.open(tmp_path / "b.tar") as archive:
+        names = {each.name for each in archive}
+    assert {made.digest_of(each)[7:] + ".tar" for each in it.tars} <= names
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda data: gzip.compress(b"else"), "holds sha256:.*, the config says sha256:"),
+        (lambda data: gzip.compress(data)[:-100], "too early"),
+        (bz2.compress, "is compressed with bzip2 in the archive"),
+    ],
+)
+def test_a_compressed_layer_that_is_not_the_configs_is_refused_by_name(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], words: str
+) -> None:
+    """Other content, a stream that is cut off, and compressions that no registry knows."""
+    path = made.tar(tmp_path / "a.tar", _packed(made.image(), spoil)[0])
+    with pytest.raises(FastcopyError, match=f"layer blobs/sha256/[0-9a-f]+:? .*{words}|layer .* {words}"):
         made.copy(f"docker-archive:{path}", f"dir:{tmp_path}/d")
+    assert not (tmp_path / "d/manifest.json").exists()

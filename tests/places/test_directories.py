@@ -169,6 +169,11 @@ def test_references_follow_skopeos_rules(tmp_path: Path) -> None:
         api.inspect(f"oci:{tmp_path}/o:@5", options)
     with pytest.raises(Unsupported, match="more than one image in oci, choose an image"):
         api.inspect(f"oci:{tmp_path}/o", options)
+    assert api.inspect(f"oci:{tmp_path}/o@{second.digest}", options).top.digest == second.digest
+    with pytest.raises(ManifestUnknown, match='no descriptor found for reference "sha256:'):
+        api.inspect(f"oci:{tmp_path}/o@{made.digest_of(b'')}", options)
+    with pytest.raises(Unsupported, match="a digest names an image to read"):
+        made.copy(f"oci:{tmp_path}/o:a", f"oci:{tmp_path}/o@{second.digest}")
 
 
 def test_delete_removes_what_nobody_else_needs(tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ import json
 import lzma
 import os
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,14 +50,29 @@ def test_the_image_is_the_one_that_skopeo_makes(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_a_layer_is_refused(tmp_path: Path) -> None:
-    """Missing files, damaged gzip, other compressions and standard input: one line each."""
+    """Missing files, damaged gzip and other compressions: one line each."""
     (tmp_path / "x.xz").write_bytes(lzma.compress(b"x"))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(os.urandom(1000))[:-100])
     for name, words, kind in (
         (f"{tmp_path}/none", "no such file", FastcopyError),
         (f"{tmp_path}/x.xz", "compressed with xz", Unsupported),
         (f"{tmp_path}/cut.gz", "too early", FastcopyError),
-        ("-", "standard input", Unsupported),
     ):
         with pytest.raises(kind, match=words):
             made.copy(f"tarball:{name}", f"dir:{tmp_path}/d")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("how", ["pipe", "file"])
+def test_standard_input_is_a_layer(tmp_path: Path, how: str, pack: Callable[[bytes], bytes]) -> None:
+    """`tarball:-` reads to the end, whatever standard input is, and keeps no file."""
+    layer = pack(made.tar_of("x", os.urandom(3_000_000)))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "in").write_bytes(layer)
+    program = [sys.executable, "-m", "fastcopy", "--insecure-policy", "--tmpdir", str(tmp_path / "tmp"), "copy", "-q"]
+    with open(tmp_path / "in", "rb") as file:
+        given: dict[str, Any] = {"input": layer} if how == "pipe" else {"stdin": file}
+        subprocess.run([*program, "tarball:-", f"dir:{tmp_path}/d"], check=True, timeout=100, **given)
+    found = made.read_dir(tmp_path / "d")
+    assert found[made.digest_of(layer).removeprefix("sha256:")] == layer
+    assert not list((tmp_path / "tmp").iterdir())
