@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from fastcopy import api
 from fastcopy.errors import FastcopyError, IntegrityError, LocalError, ManifestUnknown, Unsupported
@@ -322,3 +323,23 @@ def test_a_killed_copy_leaves_a_storage_that_works(empty: rich.Storage, tmp_path
     made.copy(f"oci:{layout}:v1", empty.ref("localhost/big:1"))
     assert "localhost/big" in empty.podman("images")
     assert not list((empty.root / empty.driver).glob("fastcopy-*"))
+
+
+async def test_a_cancelled_copy_leaves_nothing_behind(empty: rich.Storage, tmp_path: Path) -> None:
+    """Cancelled while it unpacks: no layer, no file, no descriptor, no thread that goes on."""
+    it = rich.image([("large", rich.FILE, os.urandom(30_000_000), {})], rich.UPPER)
+    layout = made.layout(tmp_path / "l", {"v1": it})
+    descriptors = len(os.listdir("/proc/self/fd"))
+    options = Options(run=made.HASTY)
+
+    async def copy() -> None:
+        await api.copy_async(f"oci:{layout}:v1", empty.ref("localhost/large:1"), options)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(copy)
+        while not list((empty.root / empty.driver).glob("fastcopy-*/layer-*/layer")):
+            await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+    assert not list((empty.root / empty.driver).glob("fastcopy-*"))
+    assert not (empty.root / f"{empty.driver}-images/images.json").exists()
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 1  # trio's own may have come

@@ -55,8 +55,9 @@ def _stores(options: tuple[str, ...]) -> list[str]:
 
 
 def rootless() -> bool:
-    """Whether this user has a storage of its own."""
-    return os.geteuid() != 0
+    """Whether this user has a storage of its own; inside `podman unshare` the user outside counts."""
+    outside = os.environ.get("_CONTAINERS_ROOTLESS_UID", "")
+    return (int(outside) if outside.isdigit() else os.geteuid()) != 0
 
 
 def conf_file() -> Path | None:
