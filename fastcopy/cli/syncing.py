@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 def run(call: Call) -> Coroutine[Any, Any, int]:
     """Read what is to be copied, then copy it."""
+    repeats = watching.is_wanted(call)
     wanted = inputs(call)
     options = _as_planned(wanted, _with_journal(call, call.options()))
     if call.parsed.get("keep-going") and call.parsed.get("fail-fast"):
@@ -39,7 +40,7 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
         call.log.warning(text)
     for text in wanted.problems:
         call.log.error(text)
-    if watching.is_wanted(call):
+    if repeats:
         return watching.watched(call, wanted, partial(_round, call, options))
     return _synced(call, wanted, options, drain_of(call))
 
@@ -190,7 +191,7 @@ async def _performed(call: Call, wanted: Inputs, options: Options, sync: SyncOpt
         return await sync_async(wanted.rules, options, sync, on_event=hear, trace=call.trace, drain=drain)
     from fastcopy.cli.planning import text_of
 
-    planned = await plan_async(wanted.rules, options, sync, on_event=hear, trace=call.trace)
+    planned = await plan_async(wanted.rules, options, sync, on_event=hear, trace=call.trace, drain=drain)
     if not (call.parsed.get("quiet") or call.parsed.get("progress") == "json"):
         for line in text_of(planned):
             call.streams.tell(line)

@@ -30,6 +30,7 @@ Round = Callable[["Watch", int], Coroutine[Any, Any, int]]
 def is_wanted(call: Call) -> bool:
     """Whether the command line asks for any of this; raises UsageError where it does not fit together."""
     parsed = call.parsed
+    call.own_codes = call.own_codes or any(map(parsed.given, ("watch", "health", "metrics")))
     if parsed.get("metrics") and not parsed.given("health"):
         raise UsageError("--metrics needs --health, which says where")
     if parsed.given("watch"):
