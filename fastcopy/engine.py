@@ -15,7 +15,7 @@ import outcome
 import trio
 
 from fastcopy.errors import FastcopyError
-from fastcopy.events import Event
+from fastcopy.events import Event, Message
 from fastcopy.options import CopyOptions, HostOptions, Options
 from fastcopy.schedule import Lane, Limits, Schedule
 from fastcopy.transfer.drain import Drain
@@ -111,6 +111,10 @@ class Hosts:
     def tmpdir(self) -> Path | None:
         """Where large temporary files go (--tmpdir); None: the transport's usual place."""
         return self._run.run.tmpdir
+
+    def tell(self, text: str) -> None:
+        """Say *text* in the log of the run, at the level of information."""
+        self._shared.emit(Message(text, "info"))
 
     @property
     def pulls(self) -> dict[str, PullBudget | None]:

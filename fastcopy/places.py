@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,11 +31,13 @@ from fastcopy.transports.base import Destination, Source
 
 if TYPE_CHECKING:
     from fastcopy.engine import Hosts
+    from fastcopy.transports._archive_out import ArchiveDestination
     from fastcopy.transports._daemon_api import Daemon
     from fastcopy.transports.docker import RegistrySource
     from fastcopy.transports.docker_archive import DockerArchiveSource
 
 P = TypeVar("P", bound=Source | Destination)
+D = TypeVar("D", bound=Destination)
 
 
 @asynccontextmanager
@@ -224,16 +227,25 @@ async def _oci_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination
     from fastcopy.transports.oci import OciArchiveDestination
 
     uncompressed = hosts.copy.accept_uncompressed
-    return await _initialized(ref, lambda: OciArchiveDestination(ref, hosts.tmpdir, uncompressed=uncompressed))
+    make = partial(OciArchiveDestination, ref, hosts.tmpdir, uncompressed=uncompressed)
+    return _told(hosts, await _initialized(ref, make))
 
 
 async def _docker_archive_destination(hosts: Hosts, ref: ArchiveRef) -> Destination:
     from fastcopy.transports.docker_archive import DockerArchiveDestination
 
-    return await _initialized(ref, lambda: DockerArchiveDestination(ref, hosts.tmpdir, hosts.copy.additional_tags))
+    make = partial(DockerArchiveDestination, ref, hosts.tmpdir, hosts.copy.additional_tags)
+    return _told(hosts, await _initialized(ref, make))
 
 
-async def _initialized(ref: Ref, make: Callable[[], Destination]) -> Destination:
+def _told(hosts: Hosts, place: ArchiveDestination) -> Destination:
+    """*place*; that it takes room on a disk before it goes into a pipe is said, since it may be gigabytes."""
+    if place.writer.spooled:
+        hosts.tell(f"{place.name} is no file: the archive is made under {place.writer.spooled} (--tmpdir) first")
+    return place
+
+
+async def _initialized(ref: Ref, make: Callable[[], D]) -> D:
     """Open a local destination off the loop, with skopeo's words before its errors."""
     try:
         return await trio.to_thread.run_sync(make)

@@ -55,6 +55,11 @@ class ArchiveWriter:
             os.fchmod(self.fd, 0o644)
 
     @property
+    def spooled(self) -> str:
+        """Where the archive of a pipe waits until it is complete; "" for a file, which is written in its place."""
+        return os.path.dirname(self._temporary) if self._pipe and not self._spool else ""
+
+    @property
     def body(self) -> int:
         """Where the next member's bytes go."""
         return self._end + BLOCK

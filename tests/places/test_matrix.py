@@ -158,10 +158,12 @@ def test_an_archive_goes_to_standard_output(kind: str, into: str, tmp_path: Path
             [*program, f"{kind}:/dev/stdout:it"],
             check=True,
             stdout=subprocess.PIPE if into == "pipe" else out,
+            stderr=subprocess.PIPE,
             timeout=100,
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         )
         out.write(ran.stdout or b"")
     assert os.readlink("/dev/stdout") == before
+    assert b"the archive is made under /var/tmp (--tmpdir) first" in ran.stderr
     api.inspect(f"{kind}:{tmp_path}/out.tar:it", Options(run=made.HASTY))
