@@ -284,7 +284,7 @@ class H2Link:
 
     def feed_silently(self, data: bytes) -> None:
         """Take in frames that a pump has acted on; of our answers only PING acknowledgements may go out twice."""
-        if self._digest(data):
+        if self._digest(frames.merged(data)):
             self._out += frames.only_ping_acks(self.conn.data_to_send())
 
     def queue(self, data: bytes) -> None:

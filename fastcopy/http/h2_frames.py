@@ -7,6 +7,7 @@ Law 2: python-h2 is only fed whole frames, so that at any moment the rest of the
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from dataclasses import dataclass
 
 PING = 0x6
@@ -14,6 +15,8 @@ GOAWAY = 0x7
 WINDOW_UPDATE = 0x8
 ACK = 0x1
 HEAD = 9
+MOST = 0x7FFFFFFF  #: the largest increment that one WINDOW_UPDATE can say
+_GRANT = struct.Struct(">LL")  #: stream and increment, as they follow each other
 _HEADER = struct.Struct(">HBBBL")  #: length (16 high and 8 low bits), type, flags, stream
 
 #: RFC 9113 7.
@@ -95,9 +98,30 @@ def _read_goaway(payload: bytes) -> GoAway:
     return GoAway(last & 0x7FFFFFFF, code)
 
 
-def window_update(increment: int) -> bytes:
-    """A WINDOW_UPDATE of the connection."""
-    return _HEADER.pack(0, 4, WINDOW_UPDATE, 0, 0) + struct.pack(">L", increment)
+def window_update(increment: int, stream: int = 0) -> bytes:
+    """A WINDOW_UPDATE of the connection, or of *stream*."""
+    return _HEADER.pack(0, 4, WINDOW_UPDATE, 0, stream) + struct.pack(">L", increment)
+
+
+def merged(data: bytes) -> bytes:
+    """Whole frames with the WINDOW_UPDATEs of each stream added up and put last.
+
+    A server grants what it reads in 32 KiB: to python-h2 the 65,000 grants of a gibibyte are 0.4 s, one is nothing.
+    """
+    kept: list[bytes] = []
+    granted: Counter[int] = Counter()
+    at = 0
+    while at < len(data):
+        end = at + frame_length(data, at)
+        if data[at + 3] == WINDOW_UPDATE and end - at == HEAD + 4 and any(data[at + HEAD : end]):
+            stream, increment = _GRANT.unpack_from(data, at + 5)
+            granted[stream & 0x7FFFFFFF] += increment & 0x7FFFFFFF
+        else:
+            kept.append(data[at:end])
+        at = end
+    for stream, total in granted.items():
+        kept += [window_update(min(MOST, total - given), stream) for given in range(0, total, MOST)]
+    return b"".join(kept)
 
 
 def only_ping_acks(data: bytes) -> bytes:
