@@ -196,6 +196,7 @@ SYNC = Command(
         ("and out of it", "sync --src oci --dest docker --scoped /media/usb/images harbor-b.lan/mirror"),
         ("what was planned", "sync --plan plan.json"),
         ("what failed, once more", "sync --list failed.txt --failed failed-again.txt"),
+        ("a mirror, kept up to date", "sync --config mirror.yaml --watch 5m --health :8080 --metrics"),
     ),
     (table.AUTHFILE, *table.docker("src-", "source"), *table.docker("dest-", "destination"), *table.RETRY,
      *table.COPYING, *table.SYNC, *table.OWN_COPYING, *table.OWN_SYNC),
