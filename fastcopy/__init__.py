@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         inspect_async,
         list_tags,
         list_tags_async,
+        plan,
+        plan_async,
         sync,
         sync_async,
     )
@@ -43,6 +45,8 @@ __all__ = [
     "inspect_async",
     "list_tags",
     "list_tags_async",
+    "plan",
+    "plan_async",
     "sync",
     "sync_async",
 ]

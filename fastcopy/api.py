@@ -150,10 +150,11 @@ async def plan_async(
     *,
     on_event: OnEvent = ignore,
     trace: Trace = None,
+    drain: Drain | None = None,
 ) -> Planned:
     """What `sync_async` would do with the same arguments, and what that costs. Nothing is written anywhere.
 
-    Raises BadConfig when two sources would be written to one destination.
+    Raises BadConfig when two sources would be written to one destination, Drained when *drain* is asked.
     """
     from dataclasses import replace
 
@@ -168,7 +169,7 @@ async def plan_async(
         planning = Planning(engine, chosen)
         return planning.planned(await planning.go(rules))
 
-    return await running(options or Options(), work, emit=on_event, trace=trace)
+    return await running(options or Options(), work, emit=on_event, trace=trace, drain=drain)
 
 
 def _report(engine: Engine, copied: Copied, seconds: float) -> CopyReport:
@@ -306,6 +307,11 @@ def sync(
 ) -> SyncReport:
     """`sync_async` for plain scripts."""
     return trio.run(partial(sync_async, rules, options, sync, on_event=on_event))
+
+
+def plan(rules: Sequence[Rule], options: Options | None = None, sync: SyncOptions | None = None) -> Planned:
+    """`plan_async` for plain scripts."""
+    return trio.run(partial(plan_async, rules, options, sync))
 
 
 def inspect(image: str, options: Options | None = None, *, tags: bool = True) -> Inspected:

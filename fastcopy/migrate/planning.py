@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from fastcopy.descriptor import Digest
 from fastcopy.engine import Hosts
-from fastcopy.errors import FastcopyError
+from fastcopy.errors import Drained, FastcopyError
 from fastcopy.events import Event, ManifestKind, Message, Retrying, Waiting
 from fastcopy.jobs import Job
 from fastcopy.manifest import Manifest
@@ -126,6 +126,8 @@ class Planning(Syncing):
 
     async def _carry_out(self, known: list[Job], crawl: Crawl) -> None:
         await self._copy_all(known, crawl)
+        if self.engine.run.drain.asked:
+            raise Drained("asked to end before the plan was complete", side="us")
         for number, job in enumerate(self.found.jobs):
             self.planner.image(self._image(number, job))
         questions = iter(self.planner.questions())
@@ -178,6 +180,8 @@ class Planning(Syncing):
         step = Step(f"looking for blob {what.digest}", partial(target.has_blob, what), destinations=(target.host,))
         try:
             return await self.engine.run.perform(step)
+        except Drained:
+            raise
         except FastcopyError as error:
             text = f"{question.host}/{question.place} does not say whether it has {what.digest}: {error.message}"
             self.engine.run.emit(Message(text, "warning"))
