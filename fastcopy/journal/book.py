@@ -144,7 +144,7 @@ class Book(Notes):
 
     def _hear(self, shelf: Shelf) -> None:
         """Tell once that *shelf* is no longer written; a cache that others are busy with is nobody's concern."""
-        failure = shelf.writer.failure
+        failure = shelf.failure
         if failure and not shelf.told:
             shelf.told = True
             if shelf is self._run or not _busy(failure):
@@ -238,6 +238,11 @@ class Shelf:
         if self._writer is None:
             self._writer = Writer(self._connection)
         return self._writer
+
+    @property
+    def failure(self) -> str:
+        """Why nothing is written any more; "" as long as all is well, or nothing was to be written."""
+        return self._writer.failure if self._writer is not None else ""
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Read, before anything is written; raises Unusable."""

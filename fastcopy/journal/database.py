@@ -98,6 +98,11 @@ def _words(error: Exception) -> str:
     return str(error)
 
 
+def _storable(value: Any) -> Any:
+    """*value* without bytes that were no UTF-8 (a file name in a command line): SQLite takes none of them."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
 class Writer:
     """The thread that owns a connection once it is running; `close` ends it with everything written."""
 
@@ -147,7 +152,7 @@ class Writer:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for sql, values in batch:
-                self._connection.execute(sql, values)
+                self._connection.execute(sql, [_storable(value) for value in values])
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self.failure = _words(error)
