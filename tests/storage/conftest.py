@@ -15,10 +15,7 @@ from tests.storage import rich
 
 
 def _gone(storage: rich.Storage) -> None:
-    """Overlay's home may be a mount that podman left."""
-    home = storage.root / storage.driver
-    if home.is_mount():
-        rich.run("umount", str(home))
+    rich.unmount(storage.root)
     shutil.rmtree(storage.base, ignore_errors=True)
 
 

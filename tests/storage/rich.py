@@ -109,6 +109,13 @@ class Storage:
         return run("podman", *where, *words).decode()
 
 
+def unmount(root: Path) -> None:
+    """What podman and skopeo leave mounted below *root*: overlay's home, onto itself."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if line.split()[1].startswith(f"{root}/"):
+            run("umount", line.split()[1])
+
+
 def run(*words: str) -> bytes:
     """The output of a program that has to succeed."""
     done = subprocess.run(words, capture_output=True, timeout=120, check=False)

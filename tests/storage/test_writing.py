@@ -73,8 +73,7 @@ def test_the_files_of_every_layer_are_those_that_skopeo_unpacks(
             kept = [line for line in lines if b'"payload":""' not in line]  # they end with a segment of nothing
             assert gzip.decompress((empty.root / split).read_bytes()).splitlines() == kept
     finally:
-        if (theirs.root / "overlay").is_mount():
-            rich.run("umount", str(theirs.root / "overlay"))
+        rich.unmount(theirs.root)
 
 
 def test_skopeo_reads_back_what_was_written(empty: rich.Storage, layout: Path, tmp_path: Path) -> None:

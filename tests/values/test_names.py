@@ -184,7 +184,7 @@ def test_any_text_is_a_name_or_a_bad_name(text: str) -> None:
 @given(st.from_regex(r"[a-z0-9]+([._-][a-z0-9]+)*(/[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?", fullmatch=True))
 def test_every_word_of_the_grammar_is_a_name(text: str) -> None:
     """The grammar's own words parse, and their parts follow it."""
-    if len(text) == 64 and all(c in "0123456789abcdef" for c in text):
+    if len(text) > 230 or (len(text) == 64 and all(c in "0123456789abcdef" for c in text)):
         return
     ref = parse("docker://" + text)
     assert isinstance(ref, DockerRef)
