@@ -141,6 +141,8 @@ class Syncing:
             try:
                 await slot.__aenter__()
             except Drained:
+                for late in begun[number:]:  # nobody has to wait for what they want
+                    self.engine.run.wants.ended(late)
                 return
             for job in group:
                 self.sync.watch.began(job)
