@@ -2,11 +2,5 @@
 
 from __future__ import annotations
 
-from tests.sync.conftest import (  # noqa: F401 - fixtures for every test here
-    _docker_pair,
-    _embedded_pair,
-    _no_files_of_the_user,
-    any_place,
-    place,
-    real_place,
-)
+from tests.copy.conftest import _no_files_of_the_user  # noqa: F401 - fixtures for every test here
+from tests.sync.conftest import _docker_pair, _embedded_pair, any_place, place, real_place  # noqa: F401

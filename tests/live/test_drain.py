@@ -11,10 +11,13 @@ import pytest
 import trio
 import trio.testing
 
-from fastcopy.errors import Drained
+from fastcopy.engine import Engine, running
+from fastcopy.errors import Drained, TooManyRequests
+from fastcopy.options import Options
 from fastcopy.schedule import Lane, Limits, Schedule
 from fastcopy.transfer.drain import Drain
 from fastcopy.transfer.gate import Gate
+from fastcopy.transfer.run import Step
 from tests.copy.world import Made, content, flags, image, named
 from tests.live.program import ended, in_mid_copy, program
 from tests.live.relay import held_relay
@@ -112,6 +115,31 @@ def test_a_single_copy_drains_as_well(place: Place) -> None:
 
 
 @pytest.mark.slow
+def test_bodies_in_flight_land_also_where_their_image_is_left(place: Place) -> None:
+    """Of two layers one is in flight: it arrives, so that the next run finds it; the image gets no name."""
+    base = _repo(place.files)
+    made = image(place.source, f"live/{base}", layers=[os.urandom(LARGE), os.urandom(LARGE - 1)])
+    with (
+        held_relay(place.destination.host, LARGE // 3) as relay,
+        program(*_words(place, [f"{base}:1"], f"{relay.host}/to")) as process,
+    ):
+        in_mid_copy(relay, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        while "Finishing what is in flight" not in process.stderr.readline():
+            pass
+        relay.release()
+        code, _, err = ended(process)
+    assert code == 143, err
+    layers = {digest for digest, data in made.blobs.items() if len(data) >= LARGE - 1}
+    assert len(layers & set(moved(place.destination, "PUT", f"to/{base}"))) == 1
+    assert named(place.destination, f"to/{base}") == ""
+    again = place.listed([f"{base}:1"], base="live", to="to")
+    assert again.code == 0, again.err
+    assert moved(place.destination, "PUT", f"to/{base}") == dict.fromkeys(made.blobs, 1)
+
+
+@pytest.mark.slow
 def test_ctrl_c_writes_both_files(place: Place) -> None:
     """The first Ctrl-C ends a run within a second or two, 130, and the files say what is missing."""
     base = _repo(place.files)
@@ -155,6 +183,39 @@ async def test_what_waits_for_a_slot_is_left_when_the_last_body_has_landed(
 
     assert seen == ["landed", "left"]
     assert gate.schedule.window("a", Lane.BULK).running == 0
+
+
+@pytest.mark.parametrize(("due", "seconds"), [(False, 1.0), (True, 600.0)])
+async def test_better_times_are_waited_for_only_by_what_is_in_flight(
+    autojump_clock: trio.testing.MockClock, due: bool, seconds: float
+) -> None:
+    """A retry in ten minutes is left at once; a manifest whose blobs have landed is tried again."""
+    drain, answers = Drain(), [TooManyRequests("slow down", retry_after=600.0)]
+
+    async def attempt() -> str:
+        if answers:
+            raise answers.pop()
+        return "done"
+
+    async def work(engine: Engine) -> str:
+        return await engine.run.perform(Step("x", attempt, destinations=("a.example",), due=due))
+
+    result: object = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_ask_after, drain, 1.0)
+        began = trio.current_time()
+        try:
+            result = await running(Options(), work, emit=lambda event: None, drain=drain)
+        except Drained as error:
+            result = error
+        took = trio.current_time() - began
+    assert (result == "done") is due
+    assert took == pytest.approx(seconds, abs=0.5)
+
+
+async def _ask_after(drain: Drain, seconds: float) -> None:
+    await trio.sleep(seconds)
+    drain.ask()
 
 
 async def test_a_body_that_is_due_begins_in_any_case() -> None:

@@ -57,10 +57,10 @@ def _snapshot(second: int, **more: float) -> Snapshot:
     )  # fmt: skip
 
 
-def _sampled(seconds: int = 4, **more: float) -> Progress:
+def _sampled(**more: float) -> Progress:
     progress, meters = Progress(), Meters()
     progress.event(CopyStarted("", "", meters))
-    for second in range(seconds):
+    for second in range(4):
         meters.now = _snapshot(second, **more)
         progress.sample(float(second))
     return progress
