@@ -1,4 +1,4 @@
-"""`python -m benchmarks.micro [handover] [head]`: prints the numbers and the machine they hold for."""
+"""`python -m benchmarks.micro [handover] [head] [parts]`: prints the numbers and the machine they hold for."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks.machine import this_machine
-from benchmarks.micro import handover, head
+from benchmarks.micro import handover, head, parts
 
-MEASURES: dict[str, Callable[[], list[tuple[str, str]]]] = {"handover": handover.measure, "head": head.measure}
+MEASURES: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "handover": handover.measure,
+    "head": head.measure,
+    "parts": parts.measure,
+}
 
 
 def main(names: Sequence[str]) -> int:
