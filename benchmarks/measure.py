@@ -36,6 +36,7 @@ class Sample:
     `source_cpu`, `destination_cpu`: CPU seconds of the two registries meanwhile. `other_cpu`: CPU seconds
     the machine spent on anything else (other people's work, stolen time): the noise of this sample.
     `requests` the registries saw, by method, and `source_bytes`, the blobs' bytes the source sent: where counted.
+    `unique_bytes`: those of all blobs that had to arrive, each once.
     `stored_bytes`: the layers at the destination, where they were recompressed.
     """
 
@@ -48,6 +49,7 @@ class Sample:
     other_cpu: float = 0.0
     requests: Mapping[str, int] | None = None
     source_bytes: int | None = None
+    unique_bytes: int = 0
     stored_bytes: int = 0
 
     @property

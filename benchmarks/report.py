@@ -98,8 +98,10 @@ def _requests(table: Table) -> list[str]:
 
 
 def _sent(row: Row) -> str:
-    sent = [sample.source_bytes for sample in row.samples if sample.source_bytes is not None]
-    return f"- {row.tool}: the source sent {max(sent, default=0):,} bytes of blobs"
+    most = max(row.samples, key=lambda sample: sample.source_bytes or 0)
+    sent = most.source_bytes or 0
+    ratio = f", {sent / most.unique_bytes:.3f} x the unique ones" if most.unique_bytes else ""
+    return f"- {row.tool}: the source sent {sent:,} bytes of blobs{ratio}"
 
 
 def _disturbed(table: Table, cores: int) -> dict[str, float]:

@@ -32,7 +32,7 @@ from benchmarks.servers import (
     relay,
     sink_stats,
 )
-from benchmarks.world import Fixture, World
+from benchmarks.world import Fixture, World, unique_bytes
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def turn(
                     stage, lambda: run(command, state, world.certificates.authority, scenario.limit), scenario
                 )
                 stored = check(world, scenario, stage, fixtures) if TOOLS[tool].copies else 0
-                yield dataclasses.replace(sample, stored_bytes=stored)
+                yield dataclasses.replace(sample, stored_bytes=stored, unique_bytes=unique_bytes(fixtures))
 
 
 def names_of(world: World, scenario: Scenario, job: Job, fixture: Fixture) -> tuple[str, str]:

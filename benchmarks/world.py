@@ -6,11 +6,12 @@ directory on tmpfs and dies with the `World`. Refuses to know: which client runs
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,21 @@ ZEROS = bytes(4 << 20)
 
 @dataclass(frozen=True)
 class Fixture:
-    """An image at the source, with its manifest as pushed."""
+    """An image at the source, with its manifest as pushed; for an index, *members* are those that it lists."""
 
     image: Image
     manifest: bytes
+    members: tuple[bytes, ...] = ()
+
+
+def unique_bytes(fixtures: Iterable[Fixture]) -> int:
+    """Return the sizes of all blobs of *fixtures*, each counted once."""
+    found: dict[str, int] = {}
+    for fixture in fixtures:
+        for raw in fixture.members or (fixture.manifest,):
+            content = json.loads(raw)
+            found |= {part["digest"]: part["size"] for part in (content["config"], *content["layers"])}
+    return sum(found.values())
 
 
 class World:
@@ -111,7 +123,7 @@ class World:
     def _push(self, client: Client, image: Image) -> Fixture:
         if image.members:
             members = tuple(self._push_one(client, member, by_digest=True) for member in image.members)
-            return Fixture(image, client.push_index(image, members))
+            return Fixture(image, client.push_index(image, members), members)
         return Fixture(image, self._push_one(client, image))
 
     def _push_one(self, client: Client, image: Image, *, by_digest: bool = False) -> bytes:
