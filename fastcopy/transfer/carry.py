@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from fastcopy.descriptor import Descriptor
-from fastcopy.errors import Again, DigestMismatch, FastcopyError
+from fastcopy.errors import Again, DigestMismatch, FastcopyError, LinkError
 from fastcopy.events import Retrying
 from fastcopy.threads import in_thread
 from fastcopy.transfer import resume
@@ -322,10 +322,14 @@ class Carrier:
         """Run the pump to its end, *size* bytes, over as many sources as it takes; raises the source's faults."""
         while True:
             before = pump.position
-            report = await self._feed(pump, size)
-            failure = failure_of(report, self.what, pump, self.run.options.stall)
-            if failure is None:
-                return report
+            failure: FastcopyError | None
+            try:
+                report = await self._feed(pump, size)
+                failure = failure_of(report, self.what, pump, self.run.options.stall)
+                if failure is None:
+                    return report
+            except LinkError as error:  # of a body that is read in the loop
+                failure = error.blame("source")
             if failure.again is not Again.SAME:
                 raise failure
             await self._reconnect(pump, failure, pump.position - before)

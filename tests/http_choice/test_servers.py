@@ -13,18 +13,22 @@ from fastcopy import api
 from fastcopy.events import CopyReport
 from fastcopy.options import HttpVersion, Options, RunOptions
 from fastcopy.serve import Behaviour
+from tests import faults as broken
+from tests.cli.support import run
 from tests.copy.conftest import _no_files_of_the_user  # noqa: F401 - a fixture for every test here
-from tests.copy.world import Made, access, assert_complete, content, fresh, image
+from tests.copy.world import Made, access, assert_complete, content, flags, fresh, image
 from tests.registries import Registry, embedded_registry
 
 COUNT, SIZE = 24, 400_000
 
 
 @contextmanager
-def _world(base: Path, behaviour: Behaviour) -> Iterator[tuple[Registry, Made, Registry]]:
+def _world(
+    base: Path, behaviour: Behaviour, faults: broken.Faults | None = None
+) -> Iterator[tuple[Registry, Made, Registry]]:
     """A TLS source that behaves so, an image of many bodies in it, and a destination."""
     with (
-        embedded_registry(base / "a", "tls", behaviour=behaviour) as source,
+        embedded_registry(base / "a", "tls", behaviour=behaviour, middleware=faults) as source,
         embedded_registry(base / "b", "tls") as destination,
     ):
         made = image(source, fresh("choice/r"), layers=[content(SIZE, n) for n in range(COUNT)])
@@ -69,6 +73,37 @@ def test_two_connections_per_client_are_enough(tmp_path: Path) -> None:
         assert_complete(destination, made.repo, made)
         assert _versions(source)["2"] > COUNT / 2
         assert source.server.turned_away < COUNT
+
+
+def test_a_shared_body_that_breaks_continues_where_it_broke(tmp_path: Path) -> None:
+    """A stream that is reset on the shared connection is asked for again by range, into the same upload."""
+    faults = broken.Faults()
+    with _world(tmp_path, Behaviour(connections=2), faults) as (source, made, destination):
+        log = broken.RangeLog()
+        rule = faults.add(broken.drop_download(300_000), method="GET", path="/blobs/", skip=COUNT // 2, times=3)
+        faults.add(log, method="GET", path="/blobs/")
+        _copy(source, made, destination, "2")
+
+        assert_complete(destination, made.repo, made)
+        assert rule.hits == 3
+        assert sum(first > 0 for first, _ in log.ranges) == 3
+
+
+def test_the_next_run_knows_the_road(tmp_path: Path) -> None:
+    """What was learnt of a host is in the cache beside the journal: no body over HTTP/1.1 in the second run."""
+    with (
+        _world(tmp_path, Behaviour(keep_alive=False)) as (source, made, destination),
+        embedded_registry(tmp_path / "c", "tls") as other,
+    ):
+        for to in (destination, other):
+            source.server.log.clear()
+            names = [made.ref.removeprefix("docker://"), to.ref("there", "1").removeprefix("docker://")]
+            (tmp_path / "list.txt").write_text("=".join(names) + "\n")
+            where = [f"--journal={tmp_path / 'journal'}", "--list", str(tmp_path / "list.txt")]
+            ran = run("sync", *flags(source, to), *where)
+            assert ran.code == 0, ran.err
+
+        assert _versions(source).keys() == {"2"}
 
 
 @pytest.mark.parametrize("http", ["1.1", "2"])
