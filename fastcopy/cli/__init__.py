@@ -33,7 +33,16 @@ def entry() -> None:
     """The console script."""
     # Imports make a hundred thousand objects that live to the end; looking through them costs a start-up 10 ms.
     gc.set_threshold(50_000, 20, 20)
-    sys.exit(main(sys.argv))
+    code = main(sys.argv)
+    _leave_quietly()
+    sys.exit(code)
+
+
+def _leave_quietly() -> None:
+    """Ctrl-C while the interpreter takes itself apart ends it, as it would have ended anyway: no traceback."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def main(argv: Sequence[str], streams: Streams | None = None) -> int:
