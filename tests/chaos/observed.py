@@ -91,6 +91,8 @@ def _observed() -> int:
     trio.run(trio.lowlevel.checkpoint)  # what trio opens once per process is not left behind by anybody
     before = _descriptors()
     code = main(["fastcopy", *sys.argv[1:]], Streams(sys.stdin, sys.stdout, sys.stderr))
+    for number in (signal.SIGINT, signal.SIGTERM):  # the run is over, the looking is not
+        signal.signal(number, signal.SIG_IGN)
     for what in _left(before):
         print(f"LEFT {what}", file=sys.stderr)
     return code
