@@ -19,16 +19,16 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from fastcopy import codecs, gojson
+from fastcopy._native import crc64
 from fastcopy.transports._local import explained, read_at
-from fastcopy.transports.storage import tarsplit
 from fastcopy.transports.storage.tarstream import BadLayer, Member, Reader, Stream, inside
 from fastcopy.transports.storage.tree import Tree
 
 _WHITEOUT: Final = b".wh."
 _OPAQUE: Final = b".wh..wh..opq"
 _META: Final = b".wh..wh."
-#: One step of the checksum, see `tarsplit.Crc64`.
-_STEP: Final = 64 << 10
+#: Bytes that are read, checked and written at a time.
+_STEP: Final = 256 << 10
 _PAD: Final = 1 << 20
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OVERLAY_OPAQUE: Final = "trusted.overlay.opaque"
@@ -297,17 +297,17 @@ def _set_xattr(fd: int, base: bytes, key: str, value: bytes) -> None:
 
 def _read(stream: Stream, size: int, file: int | None) -> bytes:
     """*size* bytes of content into *file*, if there is one; their CRC. Raises BadLayer."""
-    crc = tarsplit.Crc64()
+    crc = 0
     left = size
     while left:
         data = stream.some(min(left, _STEP))
         if not data:
             raise BadLayer("layer: unexpected EOF")
-        crc.update(data)
+        crc = crc64(data, crc)
         left -= len(data)
         while file is not None and data:
             data = data[os.write(file, data) :]
-    return crc.digest()
+    return crc.to_bytes(8, "big")
 
 
 def file_pieces(fd: int) -> Iterator[bytes]:
