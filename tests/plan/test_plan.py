@@ -54,11 +54,14 @@ def _images(draw: st.DrawFn) -> list[Image]:
 PRESENCE = st.sets(st.tuples(st.sampled_from([(spot.host, spot.place) for spot in SPOTS]), st.sampled_from(BLOBS)))
 
 
+There = set[tuple[tuple[str, str], Descriptor]]
+
+
 class World:
     """What is where at the destinations before the run."""
 
     def __init__(self, there: Iterable[tuple[tuple[str, str], Descriptor]]) -> None:
-        self.there = {(host, place, what.digest) for (host, place), what in there}
+        self.there: set[tuple[str, str, str]] = {(host, place, what.digest) for (host, place), what in there}
 
     def answer(self, planner: Planner, questions: Iterable[Question]) -> None:
         for each in questions:
@@ -75,7 +78,7 @@ class World:
 @given(_images(), PRESENCE, st.data())
 @settings(max_examples=200)
 def test_the_plan_is_the_same_whatever_the_order_of_answers(
-    images: list[Image], there: set, data: st.DataObject
+    images: list[Image], there: There, data: st.DataObject
 ) -> None:
     """Images in any order, blobs asked for early or late, early answers that turn out not to be needed."""
     world = World(there)
@@ -94,7 +97,7 @@ def test_the_plan_is_the_same_whatever_the_order_of_answers(
 
 @given(_images(), PRESENCE)
 @settings(max_examples=200)
-def test_the_steps_can_be_done_in_their_order(images: list[Image], there: set) -> None:
+def test_the_steps_can_be_done_in_their_order(images: list[Image], there: There) -> None:
     """Carried out on a model: a mount finds its blob, a manifest its blobs and children, and a name its manifest."""
     world = World(there)
     plan = world.plan(images)
@@ -127,7 +130,7 @@ def test_the_steps_can_be_done_in_their_order(images: list[Image], there: set) -
 
 @given(_images(), PRESENCE)
 @settings(max_examples=200)
-def test_names_come_last_and_children_before_their_index(images: list[Image], there: set) -> None:
+def test_names_come_last_and_children_before_their_index(images: list[Image], there: There) -> None:
     """Reads, blobs, manifests, names: no name before the last manifest, no index before what it lists."""
     keys = [step.key for step in World(there).plan(images).steps()]
     kinds = [key[0] for key in keys]
@@ -141,7 +144,7 @@ def test_names_come_last_and_children_before_their_index(images: list[Image], th
 
 @given(_images(), PRESENCE)
 @settings(max_examples=200)
-def test_a_blob_is_uploaded_once_per_registry_and_mounted_everywhere_else(images: list[Image], there: set) -> None:
+def test_a_blob_is_uploaded_once_per_registry_and_mounted_everywhere_else(images: list[Image], there: There) -> None:
     """Where a registry mounts; elsewhere once per place."""
     plan = World(there).plan(images)
     uploads = Counter(
@@ -158,7 +161,7 @@ def test_a_blob_is_uploaded_once_per_registry_and_mounted_everywhere_else(images
 
 @given(_images(), PRESENCE)
 @settings(max_examples=200)
-def test_the_sums_fit_together(images: list[Image], there: set) -> None:
+def test_the_sums_fit_together(images: list[Image], there: There) -> None:
     """Naive is everything; what is unique is not more; what is downloaded is uploaded somewhere."""
     plan = World(there).plan(images)
     ways = [plan.tally(how) for how in ("upload", "mount", "present", "repeated")]
@@ -175,7 +178,7 @@ def test_the_sums_fit_together(images: list[Image], there: set) -> None:
 
 
 @given(_images(), PRESENCE)
-def test_only_what_decides_is_asked(images: list[Image], there: set) -> None:
+def test_only_what_decides_is_asked(images: list[Image], there: There) -> None:
     """One place per registry and blob at most, and nothing for images that need nothing."""
     planner = Planner()
     for image in images:
