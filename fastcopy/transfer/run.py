@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from fastcopy.errors import Again, FastcopyError, Side
+from fastcopy.errors import Again, FastcopyError, IntegrityError, Side
 from fastcopy.events import Event, Retrying, Waiting
 from fastcopy.options import CopyOptions, RunOptions
 from fastcopy.schedule import Lane
@@ -97,6 +97,10 @@ class Step(Generic[T]):
         source = ("<" + self.source,) if self.source else ()
         return source + tuple(">" + host for host in self.destinations if host)
 
+    def reads_wrong_files(self, error: FastcopyError) -> bool:
+        """Whether *error* is about wrong bytes of a local source: reading the same file again brings the same ones."""
+        return not self.source and isinstance(error, IntegrityError) and error.side in ("source", "")
+
     def host_of(self, side: Side) -> str:
         """The budget that an error of *side* is about; "" when that cannot be told."""
         if side == "source":
@@ -151,7 +155,8 @@ class Run:
             if not isinstance(failure, FastcopyError):
                 return failure
             attempt = 1 if failure.gained else attempt + (failure.again is not Again.LATER)
-            delay = None if step.once else self._patience(failure, attempt, waited)
+            final = step.once or step.reads_wrong_files(failure)
+            delay = None if final else self._patience(failure, attempt, waited)
             if delay is None:
                 raise failure
             waited += delay

@@ -67,7 +67,10 @@ def descriptor(entry: Document, shown: str) -> Descriptor:
         raise BadManifest(f"{shown} has an entry with an impossible size")
     if not isinstance(entry.get("annotations") or {}, dict):
         raise BadManifest(f"{shown} has an entry whose annotations are not an object")
-    return Descriptor(Digest(digest), size, media_type)
+    try:
+        return Descriptor(Digest(digest), size, media_type)
+    except BadManifest as error:
+        raise BadManifest(f"{shown} has an entry with an {error.message}") from None
 
 
 def ref_name(entry: Document) -> str | None:
