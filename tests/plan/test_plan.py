@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.migrate import costs
-from fastcopy.migrate.plan import Image, Part, Plan, Planner, Question, Spot
+from fastcopy.migrate.plan import Action, Image, Part, Plan, Planner, Question, Spot
 
 BLOBS = [Descriptor(Digest.of(f"blob {n}".encode()), size) for n, size in enumerate((7, 100, 0, 4096, -1, 31))]
 SOURCES = [Spot(host, place) for host in ("s", "a") for place in ("x", "y")]
@@ -29,6 +29,8 @@ def _part(blobs: Iterable[Descriptor], children: Sequence[Part] = ()) -> Part:
     return Part(Digest.of(text.encode()), 10, what, tuple(child.digest for child in children))
 
 
+#: Twice as many copies as the others: they are what the plan is about.
+ACTIONS: tuple[Action, ...] = ("copy", "copy", "present", "failed")
 PARTS = st.lists(st.sampled_from(BLOBS), min_size=1, max_size=4).map(_part)
 
 
@@ -44,7 +46,7 @@ def _images(draw: st.DrawFn) -> list[Image]:
     found = []
     for number in range(draw(st.integers(1, 7))):
         origin, spot = draw(st.sampled_from(SOURCES)), draw(st.sampled_from(SPOTS))
-        action, parts = draw(st.sampled_from(["copy", "copy", "present", "failed"])), draw(_parts())
+        action, parts = draw(st.sampled_from(ACTIONS)), draw(_parts())
         digest = parts[-1].digest
         image = Image(number, f"s{number}", f"d{number}", origin, spot, action, digest, (digest,), parts, number + 1)
         found.append(image if action == "copy" else replace(image, parts=()))
