@@ -15,9 +15,16 @@ from fastcopy.migrate.watch import Watcher
 from fastcopy.names import DockerRef
 
 if TYPE_CHECKING:
+    from fastcopy.errors import FastcopyError
     from fastcopy.jobs import Job, Rule
     from fastcopy.migrate.discover import Discovery
     from fastcopy.migrate.report import Failure, Outcome, SyncReport
+
+
+def _whose(error: FastcopyError, job: Job) -> str:
+    """What happened, behind the side where it did: a source may go to several destinations."""
+    name = {"source": job.source, "destination": job.destination}.get(error.side, "")
+    return str(error) if not name or name in str(error) else f"{error.side} {name}: {error}"
 
 
 class Told(Watcher):
@@ -43,7 +50,7 @@ class Told(Watcher):
     def ended(self, outcome: Outcome) -> None:
         """Failures to the log, digests to their file."""
         if outcome.error is not None:
-            self.log.error(f'Error copying ref "{outcome.job.source}"', error=outcome.error)
+            self.log.error(f'Error copying ref "{outcome.job.source}"', error=_whose(outcome.error, outcome.job))
         elif self.digests is not None:
             self.digests.write(f"{outcome.digest} {outcome.job.destination}\n")
             self.digests.flush()

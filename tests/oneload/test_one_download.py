@@ -161,3 +161,16 @@ def _spied(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr("fastcopy.engine.Run", spy)
     return made
+
+
+def test_a_failure_names_the_destination_where_it_happened(world: World) -> None:
+    """One source that goes to two registries: the line of the one that refuses names it, and not the other."""
+    (made,) = _images(world, 1)
+    for number in range(2):
+        world.rule(made, number)
+    world.at_destinations[1].add(broken.respond(403, "DENIED"), method="PUT", path="/manifests/")
+    ran = world.run("--retry-times=0")
+    assert ran.code == 3, ran.err
+    (line,) = (each for each in ran.err.splitlines() if "level=error" in each)
+    assert f"destination {world.destinations[1].ref(f'mirror/{made.repo}', '1')}: " in line
+    assert world.destinations[0].host not in line

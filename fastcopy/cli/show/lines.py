@@ -130,7 +130,8 @@ class Notices:
 def retry_text(event: Retrying) -> str:
     """skopeo's words: ``Failed, retrying in 1s ... (1/3). Error: …``."""
     count = f" ({event.attempt}/{event.attempts})" if event.attempts else ""
-    return f"Failed, retrying in {seconds(event.after)} ...{count}. Error: {event.what}: {event.error}"
+    what = f"{event.what} ({event.side})" if event.side in ("source", "destination") else event.what
+    return f"Failed, retrying in {seconds(event.after)} ...{count}. Error: {what}: {event.error}"
 
 
 class Summary:
