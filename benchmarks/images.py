@@ -84,18 +84,18 @@ def tar_pieces(layer: Layer) -> Iterator[bytes]:
     yield bytes(-layer.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
 
 
-class LayerStream:
-    """Iterate to get the blob; afterwards `stored()` tells what went by."""
+class GzipStream:
+    """A tar in gzip: iterate to get the blob; afterwards `stored()` tells what went by."""
 
-    def __init__(self, layer: Layer) -> None:
-        self._layer = layer
+    def __init__(self, tar: Iterator[bytes], level: int) -> None:
+        self._pieces, self._level = tar, level
         self._blob = hashlib.sha256()
         self._tar = hashlib.sha256()
         self._size = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        squeeze = zlib.compressobj(0, wbits=31)
-        for piece in tar_pieces(self._layer):
+        squeeze = zlib.compressobj(self._level, wbits=31)
+        for piece in self._pieces:
             self._tar.update(piece)
             yield from self._count(squeeze.compress(piece))
         yield from self._count(squeeze.flush())
@@ -109,6 +109,13 @@ class LayerStream:
     def stored(self) -> Stored:
         """Describe the blob that was iterated to its end."""
         return Stored(f"sha256:{self._blob.hexdigest()}", self._size, f"sha256:{self._tar.hexdigest()}")
+
+
+class LayerStream(GzipStream):
+    """The blob of a layer of noise: stored, not deflated."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__(tar_pieces(layer), 0)
 
 
 def digest_of(raw: bytes) -> str:

@@ -6,15 +6,13 @@ know: where the blob goes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.images import PIECE, Stored
+from benchmarks.images import PIECE, GzipStream
 
 
 @dataclass(frozen=True)
@@ -54,27 +52,8 @@ def tar_pieces(tree: Tree) -> Iterator[bytes]:
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 
-class TreeStream:
-    """Iterate to get the blob; afterwards `stored()` tells what went by."""
+class TreeStream(GzipStream):
+    """The blob of a layer of files, as `docker build` would push it."""
 
     def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._blob, self._tar = hashlib.sha256(), hashlib.sha256()
-        self._size = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        squeeze = zlib.compressobj(6, wbits=31)
-        for piece in tar_pieces(self._tree):
-            self._tar.update(piece)
-            yield from self._count(squeeze.compress(piece))
-        yield from self._count(squeeze.flush())
-
-    def _count(self, piece: bytes) -> Iterator[bytes]:
-        if piece:
-            self._blob.update(piece)
-            self._size += len(piece)
-            yield piece
-
-    def stored(self) -> Stored:
-        """Describe the blob that was iterated to its end."""
-        return Stored(f"sha256:{self._blob.hexdigest()}", self._size, f"sha256:{self._tar.hexdigest()}")
+        super().__init__(tar_pieces(tree), 6)
