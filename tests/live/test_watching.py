@@ -20,7 +20,8 @@ from fastcopy.migrate.watching import rounds
 from fastcopy.transfer.drain import Drain
 from tests.cli.support import run
 from tests.copy.world import flags, image, named
-from tests.live.program import PATIENCE, ended, program
+from tests.live.program import PATIENCE, ended, in_mid_copy, program
+from tests.live.relay import held_relay
 from tests.sync.world import Place
 
 
@@ -201,6 +202,27 @@ def test_ctrl_c_ends_a_watch_with_130(place: Place) -> None:
         _until(process, "Round 1:")
         process.send_signal(signal.SIGINT)
         assert ended(process)[0] == 130
+
+
+@pytest.mark.slow
+def test_a_signal_in_mid_round_lets_the_round_land(place: Place) -> None:
+    """What is in flight arrives, the rest is left (143), and no further round begins."""
+    size = 32 << 20
+    big = image(place.source, "mid/big", layers=[os.urandom(size)])
+    image(place.source, "mid/other", layers=[os.urandom(size - 1)])
+    with held_relay(place.destination.host, size // 2) as relay:
+        words = _watch(place, "mid", place.file("big:1\nother:1\n"))
+        words[-1] = f"{relay.host}/to-mid"
+        with program(*words, "--memory=1MiB") as process:
+            in_mid_copy(relay, process)
+            process.send_signal(signal.SIGTERM)
+            _until(process, "Finishing what is in flight")
+            relay.release()
+            code, _, err = ended(process)
+    assert code == 143, err
+    assert "1 of 2 images are left" in err
+    assert "Round 2" not in err
+    assert named(place.destination, "to-mid/big") == big.digest
 
 
 @pytest.mark.slow
