@@ -128,7 +128,10 @@ def test_retries_waits_failures_and_messages_go_to_the_log() -> None:
     notices.event(Message("detail", "debug"))
     notices.event(Waiting("r.example", "rate limit", 30.0))
     first, second, third, fourth = stream.getvalue().splitlines()
-    assert 'level=warning msg="Failed, retrying in 1.0s ... (1/3). Error: reading blob (source): connection reset"' in first
+    assert (
+        'level=warning msg="Failed, retrying in 1.0s ... (1/3). Error: reading blob (source): connection reset"'
+        in first
+    )
     assert f'level=error msg="Copying image {M} failed: gone"' in second
     assert "level=debug msg=detail" in third
     assert 'level=info msg="Waiting 30s for r.example: rate limit"' in fourth
