@@ -39,7 +39,7 @@ def _frames(coroutine: object) -> list[str]:
 
 
 def _show(task: trio.lowlevel.Task, depth: int = 0) -> None:
-    own = [each for each in _frames(task.coro) if "_run.py" not in each]
+    own = [each for each in _frames(task.coro) if not each.startswith(("_run.py", "_traps.py", "_io_epoll.py"))]
     print(f"{'  ' * depth}{task.name}: {' > '.join(own[-5:])}", file=sys.stderr)
     for nursery in task.child_nurseries:
         for child in nursery.child_tasks:
