@@ -9,6 +9,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import parser
 
 from fastcopy.engine import running
 from fastcopy.events import BlobDone, CopyStarted, Retrying, SyncedImage, Waiting
@@ -26,7 +27,6 @@ _LABELS = st.dictionaries(
 
 
 def _parsed(text: str) -> list[Any]:
-    parser = pytest.importorskip("prometheus_client.parser")
     return list(parser.text_string_to_metric_families(text))
 
 
