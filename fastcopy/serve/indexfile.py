@@ -5,26 +5,19 @@ Owns the meaning of org.opencontainers.image.ref.name here. Refuses to know what
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
-import secrets
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fastcopy import media
+from fastcopy import layoutfile, media
 from fastcopy.descriptor import Digest, is_digest
 from fastcopy.errors import BadConfig
+from fastcopy.layoutfile import REF_NAME
 from fastcopy.serve.catalogue import Entry
-from fastcopy.serve.directory import sync_directory
 from fastcopy.serve.routes import NAME, TAG
-
-REF_NAME = "org.opencontainers.image.ref.name"
-_MARK = {"imageLayoutVersion": "1.0.0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +45,14 @@ class IndexFile:
 
     def __init__(self, root: Path, default_repository: str, *, read_only: bool = False) -> None:
         self._root = root
-        self._path = root / "index.json"
+        self._path = root / layoutfile.INDEX
         self._default = default_repository
         self._seen: tuple[int, int, int] | None = None
         if read_only and not self._path.exists():
             raise BadConfig(f"{root} is not an OCI image layout (no index.json)")
         self._lock = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
         if not read_only:
-            with self._locked():
+            with layoutfile.locked(self._lock):
                 self._create()
 
     def changed(self) -> bool:
@@ -73,12 +66,12 @@ class IndexFile:
 
     def apply(self, changes: list[Change]) -> None:
         """Apply changes to the file as it is now; raises BadConfig, OSError."""
-        with self._locked():
+        with layoutfile.locked(self._lock):
             foreign = self.changed()
             document = self._document()
             for change in changes:
                 document["manifests"] = self._applied(document["manifests"], change)
-            self._replace(self._path, document)
+            layoutfile.replace(self._lock, layoutfile.INDEX, layoutfile.encoded(document))
             if not foreign:  # otherwise changed() must say so at the next look
                 self._seen = self._signature()
 
@@ -127,35 +120,15 @@ class IndexFile:
         return document
 
     def _create(self) -> None:
-        if not (self._root / "oci-layout").exists():
-            self._replace(self._root / "oci-layout", _MARK)
+        if not (self._root / layoutfile.MARK).exists():
+            layoutfile.replace(self._lock, layoutfile.MARK, layoutfile.MARK_TEXT)
         if not self._path.exists():
             empty = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": []}
-            self._replace(self._path, empty)
-
-    def _replace(self, path: Path, document: object) -> None:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            with temporary.open("xb") as file:
-                file.write(json.dumps(document, separators=(",", ":")).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_directory(self._root)
+            layoutfile.replace(self._lock, layoutfile.INDEX, layoutfile.encoded(empty))
 
     def _signature(self) -> tuple[int, int, int]:
         found = self._path.stat()
         return found.st_ino, found.st_mtime_ns, found.st_size
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
 
 
 def _leaves(named: Named, change: Change) -> bool:

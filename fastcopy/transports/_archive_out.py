@@ -19,7 +19,8 @@ import trio
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import SizeMismatch
-from fastcopy.transports._local import TEMPORARY, explained, in_thread
+from fastcopy.layoutfile import TEMPORARY
+from fastcopy.transports._local import explained, in_thread
 from fastcopy.transports._spool import DEFAULT_TMPDIR
 from fastcopy.transports._tar import BLOCK
 from fastcopy.transports.base import Destination, Upload

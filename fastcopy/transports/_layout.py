@@ -1,31 +1,24 @@
 """The index of an OCI image layout: finding, entering and removing references (image-spec image-layout.md).
 
-The first half is pure; the second reads, changes and replaces ``index.json`` under flock(2) on the layout's directory,
-the lock that `fastcopy serve` takes too, so that several writers lose no entry.
+The first half is pure; the second reads, changes and replaces ``index.json`` by `layoutfile`, so that several writers
+lose no entry.
 Refuses to know what manifests say.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
-from fastcopy import media, strictjson
+from fastcopy import layoutfile, media, strictjson
 from fastcopy.descriptor import Descriptor, Digest
-from fastcopy.errors import BadManifest, LocalError, ManifestUnknown, Unsupported
-from fastcopy.transports._local import Room
+from fastcopy.errors import BadManifest, ManifestUnknown, Unsupported
+from fastcopy.layoutfile import INDEX, MARK, MARK_TEXT, REF_NAME, encoded
+from fastcopy.transports._local import Room, explained
 
-REF_NAME: Final = "org.opencontainers.image.ref.name"
-INDEX, MARK = "index.json", "oci-layout"
+__all__ = ["INDEX", "MARK", "MARK_TEXT", "REF_NAME", "encoded"]
 #: An entry has about 300 bytes: room for 200 000 images in one layout.
 MAX_INDEX: Final = 64 << 20
-#: A writer holds the lock for milliseconds; one that holds it this long is stuck.
-LOCK_SECONDS: Final = 60.0
-MARK_TEXT = b'{"imageLayoutVersion": "1.0.0"}'
 
 Document = dict[str, Any]
 
@@ -33,11 +26,6 @@ Document = dict[str, Any]
 def empty() -> Document:
     """An index without entries."""
     return {"schemaVersion": 2, "manifests": []}
-
-
-def encoded(document: Document) -> bytes:
-    """*document* as it is written."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def parse(raw: bytes, shown: str) -> Document:
@@ -126,24 +114,6 @@ def without(document: Document, entry: Document) -> Document:
     return {**document, "manifests": [each for each in document["manifests"] if each is not entry]}
 
 
-@contextmanager
-def locked(room: Room) -> Iterator[None]:
-    """Hold the layout's lock; raises LocalError when somebody keeps it for a minute. Blocks: call it in a thread."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(room.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if time.monotonic() > deadline:
-                raise LocalError(f"{room.path}: another process keeps the layout locked") from None
-            time.sleep(0.005)
-    try:
-        yield
-    finally:
-        fcntl.flock(room.fd, fcntl.LOCK_UN)
-
-
 def load(room: Room) -> Document:
     """The index as it is now, an empty one when there is none; raises BadManifest, LocalError."""
     raw = room.read(INDEX, MAX_INDEX)
@@ -152,10 +122,9 @@ def load(room: Room) -> Document:
 
 def change(room: Room, changed: Callable[[Document], Document]) -> Document:
     """Replace the index by what *changed* makes of it, under the lock; the new document."""
-    with locked(room):
+    with explained("write", room.shown(INDEX)), layoutfile.locked(room.fd):
         if room.read(MARK, 1 << 16) is None:
-            room.write(MARK, MARK_TEXT)
+            layoutfile.replace(room.fd, MARK, MARK_TEXT)
         document = changed(load(room))
-        room.write(INDEX, encoded(document))
-        room.sync()
+        layoutfile.replace(room.fd, INDEX, encoded(document))
     return document

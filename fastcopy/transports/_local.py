@@ -18,6 +18,7 @@ import trio
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import FastcopyError, LocalError, NoSpace, SizeMismatch
+from fastcopy.layoutfile import TEMPORARY
 from fastcopy.transports.base import BlobReader, Upload
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ T = TypeVar("T")
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make us wait before we can see what it is
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-#: Names that only an unfinished write has; whoever finds one may remove it.
-TEMPORARY = ".fastcopy-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _WORDS = {
     errno.ENOENT: "no such file or directory",

@@ -12,10 +12,11 @@ import re
 
 from fastcopy.descriptor import Descriptor, Digest
 from fastcopy.errors import LocalError, Unsupported
+from fastcopy.layoutfile import TEMPORARY
 from fastcopy.manifest import MAX_MANIFEST, Manifest
 from fastcopy.names import DirRef
 from fastcopy.transports._files import DirectoryFiles
-from fastcopy.transports._local import TEMPORARY, FileUpload, Room, holds, in_thread
+from fastcopy.transports._local import FileUpload, Room, holds, in_thread
 from fastcopy.transports.base import Accepts, BlobReader, Destination, RawManifest, Source, Upload, verified
 
 MANIFEST = "manifest.json"
