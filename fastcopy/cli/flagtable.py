@@ -250,8 +250,8 @@ OWN_COPYING = (
     OWN_HTTP,
     Flag("journal", PATH, "keep the journal in DIR, so that a run that was killed goes on where it was (sync: default "
          "$XDG_STATE_HOME/fastcopy)", shown="DIR", to="run.journal", ours=True),
-    Flag("src-http", _HTTP, "the same, for the source only", to="<source.http>", ours=True),
-    Flag("dest-http", _HTTP, "the same, for the destination only", to="<destination.http>", ours=True),
+    Flag("src-http", _HTTP, "as --http, for the source only", to="<source.http>", ours=True),
+    Flag("dest-http", _HTTP, "as --http, for the destination only", to="<destination.http>", ours=True),
     Flag("bwlimit", RATE, "at most so many bytes per second over all transfers, as 20MiB/s", to="run.bandwidth",
          ours=True),
     Flag("digest-tags", BOOL, "copy the tags named after each manifest's digest, too: cosign's sha256-….sig, .att and "
