@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -15,11 +16,10 @@ from fastcopy import api
 from fastcopy.options import Options
 from tests.matrix.world import World
 from tests.places import made
+from tests.registries import BUILT
 from tests.storage import rich
 
 pytestmark = pytest.mark.slow
-
-_UMOCI = Path(__file__).parents[2] / ".cache/bin/umoci"
 
 
 def program(text: bytes) -> bytes:
@@ -34,9 +34,9 @@ def program(text: bytes) -> bytes:
 
 
 def _umoci(*words: str) -> bytes:
-    if not _UMOCI.exists():
-        pytest.skip("umoci not built: tests/install_tools.sh needs Go and its module proxy")
-    return subprocess.run([_UMOCI, *words], check=True, capture_output=True, timeout=100).stdout
+    return subprocess.run(
+        [shutil.which("umoci") or BUILT / "umoci", *words], check=True, capture_output=True, timeout=100
+    ).stdout
 
 
 @pytest.mark.real("podman")
@@ -86,6 +86,7 @@ def test_a_program_of_the_image_runs_from_podmans_mount(world: World, tmp_path: 
     assert said.stdout == b"hello\n"
 
 
+@pytest.mark.real("umoci")
 def test_umoci_reads_a_layout(tmp_path: Path) -> None:
     """References, statistics, and every layer unpacked."""
     it = rich.image([("etc/hello", rich.FILE, b"hello\n", {"mode": 0o644})], [("etc/more", rich.FILE, b"more", {})])
@@ -100,6 +101,7 @@ def test_umoci_reads_a_layout(tmp_path: Path) -> None:
     assert (tmp_path / "bundle/rootfs/etc/more").read_text() == "more"
 
 
+@pytest.mark.real("umoci")
 def test_what_umoci_writes_is_read(tmp_path: Path) -> None:
     """An image that umoci changed goes through an archive and back into the layout where umoci finds it."""
     made.layout(tmp_path / "o", {"v1": rich.image()})

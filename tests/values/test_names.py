@@ -91,6 +91,7 @@ def test_an_unknown_digest_is_a_destination_without_a_tag() -> None:
         ("oci:p", OciRef("p", original="p")),
         ("oci:p:n/m:1", OciRef("p", "n/m:1", original="p:n/m:1")),
         ("oci:p:@3", OciRef("p", index=3, original="p:@3")),
+        (f"oci:p@{D}", OciRef("p", digest=D, original=f"p@{D}")),
         ("oci-archive:p.tar:v1", ArchiveRef("oci-archive", "p.tar", "v1", original="p.tar:v1")),
         ("docker-archive:p.tar", ArchiveRef("docker-archive", "p.tar", original="p.tar")),
         ("docker-archive:p:x", ArchiveRef("docker-archive", "p", "docker.io/library/x:latest", original="p:x")),
