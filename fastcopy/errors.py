@@ -43,6 +43,17 @@ class FastcopyError(Exception):
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
+    def let_go(self) -> None:
+        """Forget the frames it came through: they keep pumps, and their descriptors, until cycles are collected."""
+        left: list[BaseException | None] = [self]
+        seen: set[int] = set()
+        while left:
+            error = left.pop()
+            if error is not None and id(error) not in seen:
+                seen.add(id(error))
+                error.__traceback__ = None
+                left += [error.__cause__, error.__context__]
+
     def blame(self, side: Side) -> FastcopyError:
         """Name the side at fault unless a lower floor already did; returns self."""
         self.side = self.side or side

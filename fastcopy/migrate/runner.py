@@ -175,6 +175,7 @@ class Syncing:
         if isinstance(result, Drained):  # left for another run
             return
         if isinstance(result, FastcopyError):
+            result.let_go()  # the report keeps it to the end
             outcome = Outcome(job, "failed", error=result)
             self.engine.run.emit(ImageFailed("", f"{job.source}: {result}", result.slug, result.side))
             self.stopped = self.stopped or not self.sync.keep_going

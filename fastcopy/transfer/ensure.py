@@ -112,6 +112,9 @@ async def _serve(
     outcomes = await _attempt(run, source, [*wave, *company], what)
     run.ledger.book(what, outcomes, run.meters.extra)
     if len(outcomes) > 1:
+        for outcome in outcomes.values():
+            if isinstance(outcome, FastcopyError):
+                outcome.let_go()
         shared = any(isinstance(each, Arrival) for each in outcomes.values())
         for target in wave:
             failure = outcomes[target]

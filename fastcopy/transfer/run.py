@@ -159,6 +159,7 @@ class Run:
             delay = None if final else self._patience(failure, attempt, waited)
             if delay is None:
                 raise failure
+            failure.let_go()
             waited += delay
             self._tell(step, failure, delay, attempt)
             await self._sleep(step, delay)
