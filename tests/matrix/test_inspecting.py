@@ -74,13 +74,14 @@ def test_list_tags_is_for_the_places_that_skopeo_lists(kind: str, world: World, 
 
 
 @pytest.mark.parametrize("kind", DELETED)
-def test_delete_does_what_skopeo_does(kind: str, world: World, start: Callable[[str], str]) -> None:
+def test_delete_does_what_skopeo_does(kind: str, world: World, tmp_path: Path) -> None:
     """One after the other deletes the image of a place: the same code, the same silence, and it is gone or stays."""
+    made.directory(tmp_path / "own", made.image(7))  # a storage deletes an image with all its names
     flags = ["--tls-verify=false", f"--daemon-host={world.daemon}"]
 
     def deleted(delete: Callable[..., tuple[int, str]]) -> tuple[int, str, bool]:
         place = world.place(kind)
-        world.skopeo(start("dir"), place)
+        world.skopeo(f"dir:{tmp_path}/own", place)
         return *delete("delete", *flags, place), _theirs("inspect", "--raw", *flags, place).returncode == 0
 
     ours, theirs = deleted(_our_end), deleted(_their_end)

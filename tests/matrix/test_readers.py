@@ -43,7 +43,7 @@ def _umoci(*words: str) -> bytes:
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
 def test_podman_loads_an_archive(kind: str, world: World, tmp_path: Path) -> None:
     """`podman load` of what was written, under its name, with the config's digest as its ID."""
-    it = rich.image()
+    it = rich.image(command=("/loaded", kind))  # another one than the pairs have left in the storage
     name = "localhost/loaded" if kind == "docker-archive" else "loaded"
     made.layout(tmp_path / "o", {"v1": it})
     made.copy(f"oci:{tmp_path}/o:v1", f"{kind}:{tmp_path}/a.tar:{name}:v1")
