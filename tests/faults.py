@@ -353,7 +353,7 @@ class _CutBody:
     async def read(self, max_bytes: int) -> bytes:
         if self._left <= 0:
             await self._then()
-            return await self._inner.read(max_bytes)
+            self._left = 1 << 62  # once is enough
         data = await self._inner.read(min(max_bytes, self._left))
         self._left -= len(data)
         return data

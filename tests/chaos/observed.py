@@ -40,7 +40,7 @@ def _frames(coroutine: object) -> list[str]:
 
 def _show(task: trio.lowlevel.Task, depth: int = 0) -> None:
     own = [each for each in _frames(task.coro) if not each.startswith(("_run.py", "_traps.py", "_io_epoll.py"))]
-    print(f"{'  ' * depth}{task.name}: {' > '.join(own[-5:])}", file=sys.stderr)
+    print(f"{'  ' * depth}{task.name}: {' > '.join(own[-12:])}", file=sys.stderr)
     for nursery in task.child_nurseries:
         for child in nursery.child_tasks:
             _show(child, depth + 1)
