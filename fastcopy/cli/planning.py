@@ -34,6 +34,9 @@ def run(call: Call) -> Coroutine[Any, Any, int]:
     """Read what is to be copied, then plan it."""
     if call.parsed.given("plan"):
         raise UsageError("--plan is for `sync`, which carries a saved plan out")
+    for name in ("watch", "health", "metrics"):
+        if call.parsed.given(name):
+            raise UsageError(f"--{name} is for `sync`; a plan is made once")
     wanted, options = inputs(call), call.options()
     for text in wanted.warnings:
         call.log.warning(text)

@@ -14,6 +14,7 @@ from fastcopy.formats import Given, parse
 from fastcopy.jobs import Rule
 from fastcopy.serve.message import Body, Handler, Head, Middleware, Reply
 from fastcopy.transfer.drain import Drain
+from tests.cli.support import run
 from tests.copy.world import Pair, fresh, image, options
 from tests.sync.world import Place
 
@@ -62,3 +63,11 @@ def _asking(drain: Drain, token: trio.lowlevel.TrioToken) -> Middleware:
         return await proceed(head, body)
 
     return fault
+
+
+@pytest.mark.parametrize("word", ["--watch=5m", "--health=:0", "--metrics"])
+def test_what_only_a_run_can_do_is_refused(word: str) -> None:
+    """Never ignored: one line, exit code 64."""
+    ran = run("plan", "--list", "none.txt", "--from", "a.example/a", "--to", "b.example/b", word)
+    assert (ran.code, len(ran.err.splitlines())) == (64, 1)
+    assert word.partition("=")[0] in ran.err
