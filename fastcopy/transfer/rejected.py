@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from fastcopy import media
-from fastcopy.errors import FastcopyError, PeerError
+from fastcopy.errors import FastcopyError, PeerError, Unsupported
 from fastcopy.transfer import reshape
 from fastcopy.transports.base import Destination
 
@@ -41,7 +41,7 @@ async def in_other_formats(copy: ImageCopy, target: Destination, failure: Fastco
         if top.media_type in types or not types & target.accepts.manifests:
             continue
         result = await copy.again(target, replace(options, format=name))
-        if not is_rejection(result):
+        if not (is_rejection(result) or isinstance(result, Unsupported)):  # layers in zstd have no other format
             return result
         tried.append(f"{'/'.join(sorted(types))} ({result})")
     failure.message = f"Uploading manifest failed, attempted the following formats: {', '.join(tried)}"

@@ -224,3 +224,11 @@ def test_a_registry_that_takes_no_format_is_told_of_all(pair: Pair) -> None:
     assert OCI in text
     assert DOCKER in text
     assert getattr(outcome.error, "side", "") == "destination"
+
+
+def test_a_rejection_is_told_although_the_layers_fit_no_other_format(pair: Pair) -> None:
+    """zstd needs OCI's manifest: the registry's own answer stays in the message."""
+    pair.at_destination.add(refusing("oci"), method="PUT", path="/manifests/")
+    outcome = pair.copy(images.image(pair.source), fresh("formats/rejected"), compression_format="zstd")
+    assert "not this one" in str(outcome.error)
+    assert "zstd" in str(outcome.error)
