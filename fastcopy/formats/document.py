@@ -180,6 +180,8 @@ def _bad_yaml(problem: Any, text: str, name: str) -> BadConfig:
     else:
         line, column = line_and_column(text, int(getattr(problem, "position", 0)))
     said = getattr(problem, "problem", None) or getattr(problem, "reason", None) or "not readable as YAML"
+    if "nesting depth" in str(said):  # libyaml's own limit, in newer versions
+        return BadConfig(f"{name}:{line}:{column}: bad YAML: nested too deeply")
     context = getattr(problem, "context", None)
     return BadConfig(f"{name}:{line}:{column}: bad YAML: {f'{context}: ' if context else ''}{said}")
 
