@@ -41,7 +41,7 @@ class ChunkedEncoder(Encoder):
         self._written = 0
         self._begun = False  #: the frame in hand has bytes
         self._member: Begin | None = None
-        self._entries = 0
+        self._entries = self._lines = 0  #: of the two tables
         self._hasher, self._crc, self._first = Hasher(), 0, 0
         self._pending = bytearray()  #: raw bytes of the tar-split line in hand
         self._annotations: dict[str, str] = {}
@@ -85,16 +85,18 @@ class ChunkedEncoder(Encoder):
             place = (f"sha256:{self._hasher.hexdigest()}", self._first, self._written)
         try:
             entry = entry_of(member.info, member.name, member.size, place)
-            self._split.add(split_file(member.name, member.size, self._crc))
+            self._split.add(split_file(member.name, member.size, self._crc, self._lines))
         except UnicodeEncodeError:  # JSON cannot name this file: the layer stays plain zstd
             self._cutter.lost = True
             return
+        self._lines += 1
         self._contents.add((b"," if self._entries else b"") + entry)
         self._entries += 1
 
     def _flush_segment(self) -> None:
         if self._pending:
-            self._split.add(split_segment(bytes(self._pending)))
+            self._split.add(split_segment(bytes(self._pending), self._lines))
+            self._lines += 1
             self._pending.clear()
 
     def _compress(self, data: bytes) -> Iterator[bytes]:

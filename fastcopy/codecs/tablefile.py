@@ -49,23 +49,23 @@ class Table:
         return b"".join([*self._made, self._inner.flush()])
 
 
-def split_segment(data: bytes) -> bytes:
-    """The line for bytes of the tar that are no file's."""
-    return _line({"type": SEGMENT, "payload": base64.b64encode(data).decode()})
+def split_segment(data: bytes, position: int) -> bytes:
+    """Line number *position* (from 0) of tar-split, for bytes of the tar that are no file's."""
+    return _line({"type": SEGMENT, "payload": base64.b64encode(data).decode()}, position)
 
 
-def split_file(name: str, size: int, checksum: int) -> bytes:
+def split_file(name: str, size: int, checksum: int, position: int) -> bytes:
     """The line for a file of *size* bytes with that CRC-64; an empty one has none."""
     entry: dict[str, Any] = {"type": FILE, "name": name}
     if size:
         entry |= {"size": size, "payload": base64.b64encode(checksum.to_bytes(8, "big")).decode()}
     else:
         entry["payload"] = None
-    return _line(entry)
+    return _line(entry, position)
 
 
-def _line(entry: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({**entry, "position": 0}) + b"\n"
+def _line(entry: dict[str, Any], position: int) -> bytes:
+    return msgspec.json.encode({**entry, "position": position}) + b"\n"
 
 
 def entry_of(info: tarfile.TarInfo, name: str, size: int, place: tuple[str, int, int]) -> bytes:

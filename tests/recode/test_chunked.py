@@ -152,8 +152,9 @@ def test_the_tar_is_rebuilt_from_its_files() -> None:
     raw, files = tar_of(MEMBERS), {name: content for name, _, content in MEMBERS}
     blob, annotations = encoded(raw)
     rebuilt = b""
-    for line in table(blob, annotations, "tarsplit").splitlines():
+    for number, line in enumerate(table(blob, annotations, "tarsplit").splitlines()):
         entry = json.loads(line)
+        assert entry["position"] == number
         if entry["type"] == 2:
             rebuilt += base64.b64decode(entry["payload"])
         elif content := files[entry["name"]]:
