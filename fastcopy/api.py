@@ -83,7 +83,7 @@ async def _copy(source: str, destination: str, emit: OnEvent, engine: Engine) ->
     from fastcopy.migrate.journaling import keeping, key_of
 
     async with (
-        keeping(engine.run, key_of(engine.run.copy, (), (), source, destination), f"copy {source}") as ending,
+        keeping(engine.run, partial(key_of, engine.run.copy, (), (), source, destination), f"copy {source}") as ending,
         closing(await blamed("source", open_trusted(engine.source, origin_ref))) as origin,
         closing(await blamed("destination", open_destination(engine.destination, target_ref))) as target,
     ):
@@ -125,7 +125,7 @@ async def sync_async(
 
     async def work(engine: Engine) -> SyncReport:
         on_event(CopyStarted("", "", engine.run.meters))
-        async with keeping(engine.run, key_of(engine.run.copy, rules, chosen.jobs), chosen.command) as ending:
+        async with keeping(engine.run, partial(key_of, engine.run.copy, rules, chosen.jobs), chosen.command) as ending:
             report = await _syncing(engine, chosen).go(rules)
             ending.complete = report.complete
         return report

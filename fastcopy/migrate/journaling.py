@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from fastcopy.events import Message
-from fastcopy.jobs import Access, Job, Rule
 from fastcopy.options import CopyOptions
 from fastcopy.transfer.run import Run
 
 if TYPE_CHECKING:
+    from fastcopy.jobs import Job, Rule
     from fastcopy.journal.book import Book
 
 
@@ -28,7 +28,7 @@ class Ending:
 
 
 @asynccontextmanager
-async def keeping(run: Run, key: str, command: str) -> AsyncIterator[Ending]:
+async def keeping(run: Run, key: Callable[[], str], command: str) -> AsyncIterator[Ending]:
     """Let *run* take its notes in its journal; raises JournalError when another process is at work on the same run."""
     ending = Ending()
     directory = run.options.journal
@@ -38,7 +38,7 @@ async def keeping(run: Run, key: str, command: str) -> AsyncIterator[Ending]:
     from fastcopy.journal.book import open_book
 
     heard: list[str] = []
-    opened = await trio.to_thread.run_sync(partial(open_book, directory, key, command, heard.append))
+    opened = await trio.to_thread.run_sync(partial(open_book, directory, key(), command, heard.append))
     for text in heard:
         run.emit(Message(text, "warning"))
     if opened is None:
@@ -72,6 +72,8 @@ def _plain(value: Any) -> str:
 
     As whom and how a registry is reached does not make it another run.
     """
+    from fastcopy.jobs import Access
+
     if isinstance(value, Access):
         return ""
     if is_dataclass(value):
